@@ -1,0 +1,275 @@
+/*
+ * The small services of RFC 862 (echo), 863 (discard) and 864 (chargen). TCP echo is the pattern
+ * for a server with backpressure: received segments are kept in a chain, the window is opened only
+ * by what has been passed on, and so a peer that does not read holds one window of memory and no
+ * more.
+ */
+#include <string.h>
+
+#include "apps/app.h"
+#include "lwip/ip.h"
+#include "lwip/mem.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "lwip/udp.h"
+
+#define ECHO_PORT 7
+#define DISCARD_PORT 9
+#define CHARGEN_PORT 19
+
+#define ENOMEM 12
+#define EADDRINUSE 98
+
+#define POLL_INTERVAL 4        /* half seconds */
+#define STALL_TIMEOUT_MS 60000 /* a peer that takes nothing of what we have for it */
+
+struct conn {
+	struct tcp_pcb *pcb;
+	/* Passes on what it can; called whenever there may be something to do. NULL: discard. */
+	void (*send)(struct conn *c);
+	struct pbuf *pending; /* echo: received, not yet written */
+	uint16_t pos;         /* chargen: place in the pattern */
+	bool peer_done;       /* its FIN is here */
+	uint32_t progress;    /* ms: when the peer last took or sent something */
+};
+
+/* ---- what the services do with a connection ---- */
+
+static void echo_send(struct conn *c)
+{
+	while (c->pending) {
+		struct pbuf *p = c->pending;
+		u16_t n = LWIP_MIN(p->len, tcp_sndbuf(c->pcb));
+
+		/* Copied: the segment may be needed again long after the receive buffer should be
+		 * back in its ring. */
+		if (n == 0 || tcp_write(c->pcb, p->payload, n, TCP_WRITE_FLAG_COPY) != ERR_OK)
+			break;
+		c->pending = pbuf_free_header(p, n);
+		tcp_recved(c->pcb, n);
+	}
+}
+
+/*
+ * RFC 864's pattern: 95 lines of 72 characters, each line beginning one character further on. Sent
+ * from where it lies.
+ */
+#define LINE_CHARS 72
+#define LINE_SIZE (LINE_CHARS + 2)
+#define NR_LINES 95
+static char chargen_pattern[NR_LINES * LINE_SIZE];
+
+static void chargen_init(void)
+{
+	for (int line = 0; line < NR_LINES; line++) {
+		char *p = chargen_pattern + line * LINE_SIZE;
+
+		for (int i = 0; i < LINE_CHARS; i++)
+			p[i] = (char)(' ' + (line + i) % 95);
+		p[LINE_CHARS] = '\r';
+		p[LINE_CHARS + 1] = '\n';
+	}
+}
+
+static void chargen_send(struct conn *c)
+{
+	u16_t n;
+
+	while ((n = LWIP_MIN(tcp_sndbuf(c->pcb), (u16_t)(sizeof(chargen_pattern) - c->pos))) > 0) {
+		if (tcp_write(c->pcb, chargen_pattern + c->pos, n, TCP_WRITE_FLAG_MORE) != ERR_OK)
+			return;
+		c->pos = (uint16_t)((c->pos + n) % sizeof(chargen_pattern));
+	}
+}
+
+/* ---- a connection's life ---- */
+
+static void conn_free(struct conn *c)
+{
+	if (c->pending)
+		pbuf_free(c->pending);
+	mem_free(c);
+}
+
+static void conn_detach(struct conn *c)
+{
+	tcp_arg(c->pcb, NULL);
+	tcp_recv(c->pcb, NULL);
+	tcp_sent(c->pcb, NULL);
+	tcp_err(c->pcb, NULL);
+	tcp_poll(c->pcb, NULL, 0);
+}
+
+/* ERR_ABRT is what a callback must return once its pcb is aborted. */
+static err_t conn_abort(struct conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	conn_detach(c);
+	conn_free(c);
+	tcp_abort(pcb);
+	return ERR_ABRT;
+}
+
+static err_t conn_close(struct conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	/* Out of memory for the FIN: on_poll tries again. */
+	if (tcp_close(pcb) != ERR_OK)
+		return ERR_OK;
+	conn_detach(c);
+	conn_free(c);
+	return ERR_OK;
+}
+
+/* Passes on, and closes when the peer is done and has everything. */
+static err_t conn_run(struct conn *c)
+{
+	if (c->send && !(c->peer_done && c->send == chargen_send))
+		c->send(c);
+	if (c->peer_done && !c->pending)
+		return conn_close(c);
+	tcp_output(c->pcb);
+	return ERR_OK;
+}
+
+static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	struct conn *c = arg;
+
+	(void)err;
+	c->progress = app_now_ms();
+	if (!p) {
+		c->peer_done = true;
+	} else if (c->send == echo_send) {
+		if (c->pending)
+			pbuf_cat(c->pending, p);
+		else
+			c->pending = p;
+	} else {
+		tcp_recved(pcb, p->tot_len);
+		pbuf_free(p);
+	}
+	return conn_run(c);
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+	struct conn *c = arg;
+
+	(void)pcb;
+	(void)len;
+	c->progress = app_now_ms();
+	return conn_run(c);
+}
+
+static err_t on_poll(void *arg, struct tcp_pcb *pcb)
+{
+	struct conn *c = arg;
+	bool owes = c->pending || pcb->unsent || pcb->unacked;
+
+	if (owes && app_now_ms() - c->progress > STALL_TIMEOUT_MS)
+		return conn_abort(c);
+	/* lwIP may have been out of memory the last time. */
+	return conn_run(c);
+}
+
+/* The connection is gone already: reset by the peer, given up by lwIP, or evicted for a newer one.
+ */
+static void on_err(void *arg, err_t err)
+{
+	(void)err;
+	conn_free(arg);
+}
+
+/* arg: which service, by its send function. */
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	struct conn *c;
+
+	if (err != ERR_OK || !pcb)
+		return ERR_VAL;
+	c = mem_malloc(sizeof(*c));
+	if (!c)
+		return ERR_MEM; /* lwIP aborts it */
+	memset(c, 0, sizeof(*c));
+	c->pcb = pcb;
+	c->send = (void (*)(struct conn *))arg;
+	c->progress = app_now_ms();
+	/* A peer that vanished without a word is found out and its memory freed. */
+	ip_set_option(pcb, SOF_KEEPALIVE);
+	tcp_nagle_disable(pcb);
+	tcp_arg(pcb, c);
+	tcp_recv(pcb, on_recv);
+	tcp_sent(pcb, on_sent);
+	tcp_err(pcb, on_err);
+	tcp_poll(pcb, on_poll, POLL_INTERVAL);
+	return conn_run(c);
+}
+
+/* ---- UDP ---- */
+
+/*
+ * Not to a broadcast, and not to a port that would answer again by itself: two echo services and
+ * one forged datagram would talk for ever.
+ */
+static bool may_answer(u16_t port)
+{
+	return port != ECHO_PORT && port != CHARGEN_PORT &&
+	       !ip_addr_isbroadcast(ip_current_dest_addr(), ip_current_netif()) &&
+	       !ip_addr_ismulticast(ip_current_dest_addr());
+}
+
+static void udp_echo(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr,
+		     u16_t port)
+{
+	(void)arg;
+	/* From the address that was asked: a guest with several must not answer from another. */
+	if (may_answer(port))
+		udp_sendto_if_src(pcb, p, addr, port, ip_current_netif(), ip_current_dest_addr());
+	pbuf_free(p);
+}
+
+static void udp_discard(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr,
+			u16_t port)
+{
+	(void)arg;
+	(void)pcb;
+	(void)addr;
+	(void)port;
+	pbuf_free(p);
+}
+
+static int udp_serve(u16_t port, udp_recv_fn recv)
+{
+	struct udp_pcb *pcb = udp_new_ip_type(IPADDR_TYPE_ANY);
+
+	if (!pcb)
+		return -ENOMEM;
+	if (udp_bind(pcb, IP_ANY_TYPE, port) != ERR_OK) {
+		udp_remove(pcb);
+		return -EADDRINUSE;
+	}
+	udp_recv(pcb, recv, NULL);
+	return 0;
+}
+
+static int echo_init(const struct app_args *args)
+{
+	int err;
+
+	(void)args;
+	chargen_init();
+	err = app_tcp_listen(ECHO_PORT, on_accept, (void *)echo_send);
+	if (!err)
+		err = app_tcp_listen(DISCARD_PORT, on_accept, NULL);
+	if (!err)
+		err = app_tcp_listen(CHARGEN_PORT, on_accept, (void *)chargen_send);
+	if (!err)
+		err = udp_serve(ECHO_PORT, udp_echo);
+	if (!err)
+		err = udp_serve(DISCARD_PORT, udp_discard);
+	return err;
+}
+APP("echo", echo_init);

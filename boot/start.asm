@@ -1,0 +1,34 @@
+; The common 64-bit entry, and the ELF's own: rdi = struct boot_info * in memory that is not ours.
+; Long mode, identity mapping by whoever was here before, interrupts in any state.
+
+extern start_kernel
+extern start_stack_top
+extern __bss_start
+extern __bss_end
+
+section .text
+bits 64
+global start
+start:
+	cli
+	cld
+	mov	rsp, start_stack_top
+	xor	ebp, ebp		; the end of the frame chain
+	mov	rbx, rdi
+	call	clear_bss
+	mov	rdi, rbx
+	call	start_kernel
+	ud2
+
+; Clears .bss. Keeps rbx. Both ends are 8-byte aligned (linker.ld).
+global clear_bss
+clear_bss:
+	mov	rdi, __bss_start
+	mov	rcx, __bss_end
+	sub	rcx, rdi
+	shr	rcx, 3
+	xor	eax, eax
+	rep	stosq
+	ret
+
+section .note.GNU-stack noalloc noexec nowrite progbits

@@ -1,0 +1,389 @@
+/*
+ * The virtio NIC's data path (VIRTIO 1.2, 5.1.6). Read it with the packet: pkt_recv_done,
+ * virtnet_poll, virtnet_receive, receive_buf, up the stack, and back by start_xmit and xmit_pkt.
+ *
+ * Receive buffers come from a pool, header and frame in one block. What goes up is replaced in
+ * batches; if the pool is dry the ring gets short, and the next block that comes home schedules the
+ * poll.
+ *
+ * Transmit interrupts are off: a sent packet is reclaimed by the next start_xmit or receive poll,
+ * which in a dialogue is soon. Two cases cannot wait for that and turn the interrupt on: the ring
+ * is nearly full, and the receive pool is dry while packets (echoes, say, in its blocks) sit in the
+ * transmit ring. What is left when traffic ends is fetched by a lazy timer, armed only while
+ * packets are out: 100 ms, shorter than TCP's shortest retransmission timeout, since lwIP does not
+ * resend what the driver still holds.
+ */
+#define pr_fmt(fmt) "virtio_net: " fmt
+
+#include "drivers/net/virtio_net.h"
+
+#include "kernel/lib/container_of.h"
+#include "kernel/lib/errno.h"
+#include "kernel/mm.h"
+
+#define RECLAIM_NS (100 * NSEC_PER_MSEC)
+#define RECLAIM_MAX_NS (6400 * NSEC_PER_MSEC) /* for a device that completes nothing */
+
+static inline void virtqueue_napi_schedule(struct napi_struct *napi, struct virtqueue *vq)
+{
+	if (napi_schedule_prep(napi)) {
+		virtqueue_disable_cb(vq);
+		__napi_schedule(napi);
+	}
+}
+
+/* Off the list and interrupts on; or once more, if something came in between (2.7.14). */
+static void virtqueue_napi_complete(struct napi_struct *napi, struct virtqueue *vq, int work_done)
+{
+	if (napi_complete_done(napi, work_done) && unlikely(!virtqueue_enable_cb(vq)))
+		virtqueue_napi_schedule(napi, vq);
+}
+
+/* ---- transmit: reclaim ---- */
+
+static bool tx_in_flight(const struct send_queue *sq)
+{
+	return sq->vq->num_free != sq->vq->num;
+}
+
+static void free_old_xmit(struct send_queue *sq)
+{
+	struct pkt_buf *pkt;
+	u32 len;
+
+	while (tx_in_flight(sq) && (pkt = virtqueue_get_buf(sq->vq, &len))) {
+		sq->reclaimed++;
+		pkt_free(pkt);
+	}
+}
+
+/* Reclaims, and wakes the queue if that made room. */
+static void virtnet_poll_cleantx(struct send_queue *sq)
+{
+	struct net_device *dev = &sq->vi->dev;
+
+	free_old_xmit(sq);
+	if (unlikely(netif_tx_queue_stopped(dev)) && sq->vq->num_free >= sq->stop_thresh)
+		netif_tx_wake_queue(dev);
+}
+
+/* Somebody waits for transmitted packets to come back: ask for the interrupt. */
+static void virtnet_await_tx(struct send_queue *sq)
+{
+	if (tx_in_flight(sq) && !virtqueue_enable_cb(sq->vq))
+		virtqueue_napi_schedule(&sq->napi, sq->vq);
+}
+
+/* Hard IRQ: transmitted buffers are back, and somebody waits for them. */
+void xmit_done(struct virtqueue *vq)
+{
+	struct send_queue *sq = vq->owner;
+
+	if (likely(sq))
+		virtqueue_napi_schedule(&sq->napi, vq);
+}
+
+int virtnet_poll_tx(struct napi_struct *napi, int budget)
+{
+	struct send_queue *sq = container_of(napi, struct send_queue, napi);
+	struct virtnet_info *vi = sq->vi;
+
+	(void)budget;
+	if (unlikely(!vi->ready)) {
+		napi_complete_done(napi, 0);
+		return 0;
+	}
+	virtnet_poll_cleantx(sq);
+	if (napi_complete_done(napi, 0) && (netif_tx_queue_stopped(&vi->dev) || vi->rq[0].starved))
+		virtnet_await_tx(sq);
+	if (unlikely(virtqueue_is_broken(sq->vq)))
+		virtnet_schedule_reset(vi);
+	return 0;
+}
+
+/* The next look at the ring: soon, or ever later while the device completes nothing. */
+static noinline void arm_reclaim(struct send_queue *sq)
+{
+	if (sq->reclaimed != sq->reclaimed_seen || sq->reclaim_ns == 0)
+		sq->reclaim_ns = RECLAIM_NS;
+	else
+		sq->reclaim_ns = min(2 * sq->reclaim_ns, RECLAIM_MAX_NS);
+	sq->reclaimed_seen = sq->reclaimed;
+	hrtimer_start(&sq->reclaim_timer, ktime_get() + sq->reclaim_ns);
+}
+
+/* The lazy timer: nothing was sent or received for a while. */
+void virtnet_reclaim(struct hrtimer *timer)
+{
+	struct send_queue *sq = container_of(timer, struct send_queue, reclaim_timer);
+
+	if (!sq->vi->ready)
+		return;
+	virtnet_poll_cleantx(sq);
+	if (unlikely(virtqueue_is_broken(sq->vq)))
+		virtnet_schedule_reset(sq->vi);
+	else if (tx_in_flight(sq))
+		arm_reclaim(sq);
+}
+
+/* ---- transmit ---- */
+
+static void virtnet_kick_tx(struct send_queue *sq)
+{
+	sq->unkicked = false;
+	if (unlikely(!virtqueue_kick(sq->vq)))
+		virtnet_schedule_reset(sq->vi);
+}
+
+/* Header and pieces become one buffer. 0, -ENOSPC, or -EIO: the ring is broken. */
+static noinline int xmit_pkt(struct send_queue *sq, struct pkt_buf *pkt)
+{
+	struct virtio_sg sg[PKT_MAX_FRAGS + 1];
+	const struct pkt_frag *frag = pkt->frags, *end = frag + pkt->nr_frags;
+	unsigned int n = 0;
+	u8 *hdr = pkt->cb;
+
+	/* VIRTIO 1.2, 5.1.6.2: no offload asked for, num_buffers 0 */
+	if (likely(sq->any_layout && pkt->headroom >= sq->hdr_len)) {
+		hdr = (u8 *)(uintptr_t)frag->addr - sq->hdr_len;
+		sg[n++] = (struct virtio_sg){ virt_to_phys(hdr), sq->hdr_len + frag->len };
+		frag++;
+	} else {
+		sg[n++] = (struct virtio_sg){ virt_to_phys(hdr), sq->hdr_len };
+	}
+	__builtin_memset(hdr, 0, sizeof(struct virtio_net_hdr));
+	if (likely(sq->hdr_len > sizeof(struct virtio_net_hdr)))
+		__builtin_memset(hdr + sizeof(struct virtio_net_hdr), 0, sizeof(le16));
+
+	for (; frag < end; frag++)
+		sg[n++] = (struct virtio_sg){ virt_to_phys(frag->addr), frag->len };
+	return virtqueue_add_outbuf(sq->vq, sg, n, pkt);
+}
+
+/* The ring may not hold the next packet: stop, ask for the interrupt, and look again. */
+static void tx_stop(struct send_queue *sq)
+{
+	struct net_device *dev = &sq->vi->dev;
+
+	netif_tx_stop_queue(dev);
+	sq->tx_stopped++;
+	if (likely(virtqueue_enable_cb(sq->vq)))
+		return;
+	/* Completed while we looked away. Whatever completes from here on interrupts. */
+	free_old_xmit(sq);
+	if (sq->vq->num_free >= sq->stop_thresh) {
+		netif_tx_start_queue(dev);
+		virtqueue_disable_cb(sq->vq);
+	}
+}
+
+/* The packet cannot go: keep it for later if room will come, else drop it. */
+static netdev_tx_t xmit_failed(struct send_queue *sq, struct pkt_buf *pkt, bool full)
+{
+	netdev_tx_t ret = NETDEV_TX_OK;
+
+	if (full && tx_in_flight(sq)) {
+		sq->tx_busy++;
+		netif_tx_stop_queue(&sq->vi->dev);
+		virtnet_await_tx(sq);
+		ret = NETDEV_TX_BUSY;
+	} else {
+		sq->tx_errors++;
+		pkt_free(pkt);
+	}
+	/* Packets before this one may be waiting for its doorbell. */
+	virtnet_kick_tx(sq);
+	return ret;
+}
+
+static noinline netdev_tx_t start_xmit(struct pkt_buf *pkt, struct net_device *dev)
+{
+	struct virtnet_info *vi = dev->ml_priv;
+	struct send_queue *sq = &vi->sq[0];
+	int err;
+
+	if (unlikely(!vi->ready)) {
+		netif_tx_stop_queue(dev);
+		return NETDEV_TX_BUSY;
+	}
+	/* Each poll has done this, too: here it is for those who send much and hear little. */
+	if (unlikely(sq->vq->num_free < sq->vq->num / 2))
+		free_old_xmit(sq);
+	err = xmit_pkt(sq, pkt);
+	if (unlikely(err))
+		return xmit_failed(sq, pkt, err == -ENOSPC);
+	if (unlikely(sq->vq->num_free < sq->stop_thresh))
+		tx_stop(sq);
+	/* A stopped queue sends nothing more that could ring for this packet. */
+	if (netdev_xmit_more() && !netif_tx_queue_stopped(dev))
+		sq->unkicked = true;
+	else
+		virtnet_kick_tx(sq);
+	if (unlikely(!hrtimer_is_queued(&sq->reclaim_timer)))
+		arm_reclaim(sq);
+	return NETDEV_TX_OK;
+}
+
+/* ---- receive: refill ---- */
+
+/* pkt_pool.on_free while the ring is short. */
+static void virtnet_pool_freed(struct pkt_pool *pool)
+{
+	struct receive_queue *rq = pool->owner;
+
+	if (rq->vi->ready)
+		virtqueue_napi_schedule(&rq->napi, rq->vq);
+}
+
+static int add_recvbuf(struct receive_queue *rq, struct pkt_buf *pkt)
+{
+	u32 frame_size = rq->vi->pool.frame_size;
+	dma_addr_t hdr = virt_to_phys(pkt->data) - rq->hdr_len;
+	struct virtio_sg sg[2];
+
+	if (likely(rq->buf_descs == 1)) {
+		sg[0] = (struct virtio_sg){ hdr, rq->hdr_len + frame_size };
+	} else {
+		/* VIRTIO 1.2, 5.1.6.6: legacy without ANY_LAYOUT, the header has a descriptor of
+		 * its own */
+		sg[0] = (struct virtio_sg){ hdr, rq->hdr_len };
+		sg[1] = (struct virtio_sg){ hdr + rq->hdr_len, frame_size };
+	}
+	return virtqueue_add_inbuf(rq->vq, sg, rq->buf_descs, pkt);
+}
+
+void try_fill_recv(struct receive_queue *rq)
+{
+	struct pkt_pool *pool = &rq->vi->pool;
+	struct pkt_buf *pkt = NULL;
+
+	rq->starved = false;
+	pool->on_free = NULL;
+	while (rq->vq->num_free >= rq->buf_descs) {
+		pkt = pkt_alloc_rx(pool);
+		if (unlikely(!pkt)) {
+			rq->starved = true;
+			break;
+		}
+		pkt->dev = &rq->vi->dev;
+		if (unlikely(add_recvbuf(rq, pkt))) {
+			pkt_free(pkt); /* broken: the poll sees to it */
+			break;
+		}
+		rq->posted++;
+	}
+	if (unlikely(rq->starved)) {
+		rq->refill_short++;
+		if (rq->posted == 0)
+			rq->ring_empty++;
+		pool->on_free = virtnet_pool_freed;
+	}
+	virtqueue_kick(rq->vq);
+}
+
+/* ---- receive ---- */
+
+/* One buffer back from the device; len has been checked against its size, no more. */
+static noinline void receive_buf(struct receive_queue *rq, struct pkt_buf *pkt, u32 len)
+{
+	const struct virtio_net_hdr *hdr = (const void *)(pkt->data - rq->hdr_len);
+
+	if (unlikely(len < rq->hdr_len + (u32)ETH_HLEN)) {
+		rq->bad_len++;
+		goto drop;
+	}
+	/*
+	 * Not negotiated, so not to be seen. DATA_VALID is let pass: QEMU hands on the host's flags
+	 * as they are, and a tap sets it for frames that came through a real card. num_buffers is
+	 * not looked at: without MRG_RXBUF a buffer is a frame, and vhost used not to set it.
+	 */
+	if (unlikely(READ_ONCE(hdr->gso_type) != VIRTIO_NET_HDR_GSO_NONE ||
+		     READ_ONCE(hdr->flags) & VIRTIO_NET_HDR_F_NEEDS_CSUM)) {
+		rq->bad_hdr++;
+		goto drop;
+	}
+	pkt->len = len - rq->hdr_len;
+	netif_receive_pkt(pkt);
+	return;
+drop:
+	pkt_free(pkt);
+}
+
+static noinline int virtnet_receive(struct receive_queue *rq, int budget)
+{
+	struct net_device *dev = &rq->vi->dev;
+	struct virtqueue *vq = rq->vq;
+	struct pkt_buf *pkt;
+	int received = 0;
+	bool more = true;
+	u32 len;
+
+	while (more && received < budget && (pkt = virtqueue_get_buf(vq, &len))) {
+		received++;
+		rq->posted--;
+		/* While more frames wait, one doorbell for all the answers will do: the last one's.
+		 */
+		more = virtqueue_more_used(vq);
+		netdev_hold_doorbell(more ? dev : NULL);
+		receive_buf(rq, pkt, len);
+	}
+	netdev_hold_doorbell(NULL);
+	if (vq->num_free >= rq->refill_batch || unlikely(rq->starved))
+		try_fill_recv(rq);
+	return received;
+}
+
+int virtnet_poll(struct napi_struct *napi, int budget)
+{
+	struct receive_queue *rq = container_of(napi, struct receive_queue, napi);
+	struct virtnet_info *vi = rq->vi;
+	struct send_queue *sq = rq->sq;
+	int received;
+
+	if (unlikely(!vi->ready)) {
+		napi_complete_done(napi, 0);
+		return 0;
+	}
+	if (tx_in_flight(sq))
+		virtnet_poll_cleantx(sq);
+	received = virtnet_receive(rq, budget);
+	if (unlikely(sq->unkicked))
+		virtnet_kick_tx(sq);
+	if (likely(received < budget))
+		virtqueue_napi_complete(napi, rq->vq, received);
+	if (unlikely(rq->starved))
+		virtnet_await_tx(sq);
+	if (unlikely(virtqueue_is_broken(rq->vq) || virtqueue_is_broken(sq->vq)))
+		virtnet_schedule_reset(vi);
+	return received;
+}
+
+/* Hard IRQ: frames have come. Silence the queue; the softirq does the rest. */
+void pkt_recv_done(struct virtqueue *vq)
+{
+	struct receive_queue *rq = vq->owner;
+
+	/* No owner: an interrupt before the queue is set up, from a device that cannot have a
+	 * reason. */
+	if (likely(rq))
+		virtqueue_napi_schedule(&rq->napi, vq);
+}
+
+static int virtnet_open(struct net_device *dev)
+{
+	struct virtnet_info *vi = dev->ml_priv;
+
+	vi->ready = true;
+	for (int i = 0; i < VIRTNET_MAX_QP; i++) {
+		virtqueue_disable_cb(vi->sq[i].vq);
+		try_fill_recv(&vi->rq[i]);
+	}
+	virtnet_update_link(vi);
+	return 0;
+}
+
+const struct net_device_ops virtnet_netdev = {
+	.ndo_open = virtnet_open,
+	.ndo_start_xmit = start_xmit,
+	.ndo_get_stats = virtnet_get_stats,
+};

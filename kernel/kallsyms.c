@@ -1,0 +1,47 @@
+/*
+ * Names for addresses. The table lies in .kallsyms, written by scripts/kallsyms from the previous
+ * link of the same objects: the count, sorted 32-bit addresses (the image is below 4 GiB), offsets
+ * into the names, names.
+ */
+#include "kernel/kallsyms.h"
+
+#include "kernel/lib/string.h"
+#include "kernel/x86/sections.h"
+
+extern const u32 kallsyms_num;
+extern const u32 kallsyms_addresses[];
+extern const u32 kallsyms_name_offsets[];
+extern const char kallsyms_names[];
+
+const char *kallsyms_lookup(u64 addr, u64 *offset)
+{
+	u32 lo = 0, hi = kallsyms_num;
+
+	if (addr < (u64)(uintptr_t)__image_start || addr >= (u64)(uintptr_t)__image_end)
+		return NULL;
+	/* The last symbol whose address is not beyond addr. */
+	while (lo < hi) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (kallsyms_addresses[mid] <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == 0)
+		return NULL;
+	*offset = addr - kallsyms_addresses[lo - 1];
+	return kallsyms_names + kallsyms_name_offsets[lo - 1];
+}
+
+char *sprint_symbol(char *buf, size_t size, u64 addr)
+{
+	u64 offset;
+	const char *name = kallsyms_lookup(addr, &offset);
+
+	if (name)
+		snprintf(buf, size, "%s+0x%lx", name, offset);
+	else
+		snprintf(buf, size, "0x%lx+0x0", addr);
+	return buf;
+}

@@ -1,0 +1,19 @@
+/*
+ * The image's own symbols: the table that scripts/kallsyms makes out of the linked kernel. Any
+ * context.
+ */
+#ifndef KERNEL_KALLSYMS_H
+#define KERNEL_KALLSYMS_H
+
+#include "kernel/lib/types.h"
+
+/*
+ * The symbol that addr lies in, and how far from its start; NULL if addr is outside the image or
+ * before all symbols.
+ */
+const char *kallsyms_lookup(u64 addr, u64 *offset);
+
+/* "symbol+0x12" or "0x1234+0x0" into buf. Returns buf. */
+char *sprint_symbol(char *buf, size_t size, u64 addr);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * Calls that lwIP makes out to us from inside its files (LWIP_HOOK_FILENAME). Softirq context.
+ */
+#ifndef NET_LWIP_HOOKS_H
+#define NET_LWIP_HOOKS_H
+
+#include "lwip/arch.h"
+#include "lwip/err.h"
+#include "lwip/ip_addr.h"
+
+struct pbuf;
+struct tcp_hdr;
+struct tcp_pcb;
+
+/* Draws the boot's secrets. Task, once, after random_init(). */
+void lwip_hooks_init(void);
+
+/* The initial sequence number of a connection (RFC 6528). */
+u32_t lwip_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
+			u16_t remote_port);
+#define LWIP_HOOK_TCP_ISN lwip_hook_tcp_isn
+
+/*
+ * A segment for a connection, its checksum good; the options lie in one or two pieces. ERR_OK, or
+ * ERR_VAL: an option runs past the header, drop it.
+ */
+err_t lwip_hook_tcp_inpacket(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen,
+			     u16_t opt1len, const u8_t *opt2, const struct pbuf *p);
+#define LWIP_HOOK_TCP_INPACKET_PCB lwip_hook_tcp_inpacket
+
+/* The identification of the next IPv4 datagram (patches/0002). */
+u16_t lwip_hook_ip4_id(void);
+#define LWIP_HOOK_IP4_ID lwip_hook_ip4_id
+
+#endif

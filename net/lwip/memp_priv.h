@@ -1,0 +1,12 @@
+/* How many objects of one of lwIP's pools are out (memp.c). Softirq context; for timers.c and the
+ * tests. */
+#ifndef NET_LWIP_MEMP_PRIV_H
+#define NET_LWIP_MEMP_PRIV_H
+
+#include "kernel/lib/types.h"
+
+#include "lwip/memp.h"
+
+u32 lwip_memp_used(memp_t type);
+
+#endif

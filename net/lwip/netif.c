@@ -1,0 +1,250 @@
+/*
+ * The glue between our packets and lwIP's: struct pkt_buf below, struct pbuf above, no byte copied
+ * unless it must be.
+ *
+ * Receive: the pbuf lives in the packet's own header room (pkt_priv()), in front of the frame, and
+ * has a type with the "contiguous" flag; so lwIP may grow headers in front of the payload, and
+ * icmp_input() turns an echo request into its reply where it lies. Transmit: the pieces of a pbuf
+ * chain are pointed to, and the chain is kept alive by a reference until the device is done.
+ */
+#include "net/lwip/glue.h"
+
+#include "kernel/lib/errno.h"
+#include "kernel/lib/string.h"
+#include "net/netdevice.h"
+
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "netif/ethernet.h"
+
+#define IPV6_MIN_MTU 1280 /* RFC 8200, 5 */
+
+_Static_assert(sizeof(struct pbuf_custom) <= PKT_PRIV_SIZE, "the pbuf fits in front of the frame");
+/* pbuf_add_header() lets a pbuf grow down to its struct pbuf; a reply's headers are no longer than
+ * the request's. */
+_Static_assert(PKT_PRIV_SIZE + PKT_HEADROOM - sizeof(struct pbuf) >= PBUF_LINK_ENCAPSULATION_HLEN,
+	       "icmp_input() wants this much in front of the Ethernet header to reply in place");
+
+struct netif lwip_netif;
+
+/* ---- receive ---- */
+
+/* pbuf_free() of the last reference. */
+static void lwip_pkt_free(struct pbuf *p)
+{
+	pkt_free(pkt_from_priv(p));
+}
+
+static struct pbuf *wrap(struct pkt_buf *pkt)
+{
+	struct pbuf_custom *pc = pkt_priv(pkt);
+
+	pc->custom_free_function = lwip_pkt_free;
+	return pbuf_alloced_custom(PBUF_RAW, (u16_t)pkt->len, PBUF_POOL, pc, pkt->data,
+				   (u16_t)pkt->len);
+}
+
+/*
+ * The pool runs low: what lwIP keeps (unread data of slow apps, fragments, segments out of order)
+ * must not stop ARP, ICMP and everybody else. The rest of the pool is for the ring; this packet
+ * moves to lwIP's heap, which has a limit of its own.
+ */
+static struct pbuf *copy(struct pkt_buf *pkt)
+{
+	struct pbuf *p = pbuf_alloc(PBUF_RAW_TX, (u16_t)pkt->len, PBUF_RAM);
+
+	if (p)
+		memcpy(p->payload, pkt->data, pkt->len);
+	else
+		pkt->dev->stats.rx_dropped_no_mem++;
+	pkt_free(pkt);
+	return p;
+}
+
+static inline bool pool_low(const struct pkt_buf *pkt)
+{
+	const struct pkt_pool *pool = pkt->destructor_arg;
+
+	return pool->size - pool->used < pool->size / 8;
+}
+
+static noinline void drop(struct pkt_buf *pkt, enum lwip_filter why)
+{
+	struct net_device_stats *stats = &pkt->dev->stats;
+
+	if (why == FILTER_SHORT)
+		stats->rx_dropped_short++;
+	else if (why == FILTER_PROTO)
+		stats->rx_dropped_proto++;
+	else
+		stats->rx_dropped_filter++;
+	pkt_free(pkt);
+}
+
+/* A frame that is not IPv4 may put something into a table that a timer looks after. */
+static inline void kick_timers(const u8 *frame)
+{
+	const struct eth_hdr *eth = (const struct eth_hdr *)frame;
+
+	if (likely(eth->type == PP_HTONS(ETHTYPE_IP)))
+		return;
+	if (eth->type == PP_HTONS(ETHTYPE_ARP)) {
+		lwip_timer_kick(LWIP_TIMER_ARP);
+	} else if (eth->type == PP_HTONS(ETHTYPE_IPV6)) {
+		lwip_timer_kick(LWIP_TIMER_ND6);
+		lwip_timer_kick(LWIP_TIMER_MLD6);
+	}
+}
+
+noinline void lwip_input(struct pkt_buf *pkt)
+{
+	enum lwip_filter verdict;
+	struct pbuf *p;
+
+	if (unlikely(pkt->dev->rx_handler_data != &lwip_netif)) {
+		pkt->dev->stats.rx_dropped_no_stack++;
+		pkt_free(pkt);
+		return;
+	}
+	verdict = lwip_filter(pkt->data, pkt->len);
+	if (unlikely(verdict != FILTER_OK)) {
+		drop(pkt, verdict);
+		return;
+	}
+	kick_timers(pkt->data);
+	p = likely(!pool_low(pkt)) ? wrap(pkt) : copy(pkt);
+	if (likely(p) && unlikely(ethernet_input(p, &lwip_netif) != ERR_OK))
+		pbuf_free(p);
+}
+
+/* ---- transmit ---- */
+
+/* The device is done with the packet. */
+static void lwip_tx_done(struct pkt_buf *pkt)
+{
+	struct pbuf *p = pkt->destructor_arg;
+
+	pkt_release_tx(pkt);
+	pbuf_free(p);
+}
+
+/* Bytes in front of the first piece that nobody uses: the driver may put its own header there. */
+static inline u8 headroom_of(const struct pbuf *p)
+{
+	size_t room;
+
+	if (!(p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS))
+		return 0;
+	room = (size_t)((const u8 *)p->payload - (const u8 *)p) -
+	       (p->flags & PBUF_FLAG_IS_CUSTOM ? sizeof(struct pbuf_custom) : sizeof(struct pbuf));
+	return (u8)min(room, (size_t)PBUF_LINK_ENCAPSULATION_HLEN);
+}
+
+/* Points the packet's pieces into the chain. False: more than PKT_MAX_FRAGS, or memory that may
+ * change under us. */
+static inline bool map_frags(struct pkt_buf *pkt, struct pbuf *p)
+{
+	u32 n = 0;
+
+	for (struct pbuf *q = p; q; q = q->next) {
+		if (unlikely(q->len == 0))
+			continue;
+		if (unlikely(n == PKT_MAX_FRAGS || PBUF_NEEDS_COPY(q)))
+			return false;
+		pkt->frags[n++] = (struct pkt_frag){ q->payload, q->len };
+	}
+	pkt->nr_frags = (u16)n;
+	return n != 0;
+}
+
+/* The whole chain in one new piece. */
+static noinline struct pbuf *flatten(struct net_device *dev, struct pbuf *p)
+{
+	struct pbuf *flat = pbuf_alloc(PBUF_RAW_TX, p->tot_len, PBUF_RAM);
+
+	if (!flat)
+		return NULL;
+	pbuf_copy(flat, p);
+	dev->stats.tx_copied++;
+	return flat;
+}
+
+static noinline err_t lwip_linkoutput(struct netif *netif, struct pbuf *p)
+{
+	struct net_device *dev = netif->state;
+	struct pkt_buf *pkt = pkt_alloc_tx();
+	int err;
+
+	if (unlikely(!pkt)) {
+		dev->stats.tx_dropped_no_mem++;
+		return ERR_MEM;
+	}
+	if (likely(map_frags(pkt, p))) {
+		pbuf_ref(p);
+	} else {
+		p = flatten(dev, p);
+		if (!p) {
+			dev->stats.tx_dropped_no_mem++;
+			pkt_release_tx(pkt);
+			return ERR_MEM;
+		}
+		map_frags(pkt, p);
+	}
+	pkt->dev = dev;
+	pkt->len = p->tot_len;
+	pkt->headroom = headroom_of(p);
+	pkt->destructor = lwip_tx_done;
+	pkt->destructor_arg = p;
+	kick_timers(p->payload);
+	err = dev_queue_xmit(pkt);
+	return likely(!err) ? ERR_OK : err == -ENOSPC ? ERR_MEM : ERR_IF;
+}
+
+/* ---- the interface ---- */
+
+static err_t lwip_netif_init(struct netif *netif)
+{
+	struct net_device *dev = netif->state;
+
+	netif->name[0] = 'e';
+	netif->name[1] = 't';
+	netif->hwaddr_len = ETH_ALEN;
+	memcpy(netif->hwaddr, dev->dev_addr, ETH_ALEN);
+	netif->mtu = (u16_t)min(dev->mtu, 0xffffu);
+	netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET |
+		       NETIF_FLAG_MLD6;
+	netif->output = etharp_output;
+	netif->output_ip6 = ethip6_output;
+	netif->linkoutput = lwip_linkoutput;
+	return ERR_OK;
+}
+
+void lwip_carrier_changed(struct net_device *dev)
+{
+	if (dev->rx_handler_data != &lwip_netif)
+		return;
+	if (!netif_carrier_ok(dev)) {
+		netif_set_link_down(&lwip_netif);
+		return;
+	}
+	netif_set_link_up(
+		&lwip_netif); /* announces addresses, repeats DHCP and router solicitation */
+	lwip_timer_kick(LWIP_TIMER_DHCP_FINE);
+	lwip_timer_kick(LWIP_TIMER_ND6);
+	lwip_timer_kick(LWIP_TIMER_MLD6);
+}
+
+void lwip_attach(struct net_device *dev)
+{
+	netif_add(&lwip_netif, NULL, NULL, NULL, dev, lwip_netif_init, ethernet_input);
+	netif_set_default(&lwip_netif);
+	dev->rx_handler_data = &lwip_netif;
+	if (dev->mtu >= IPV6_MIN_MTU) {
+		lwip_netif.ip6_autoconfig_enabled = 1;
+		netif_create_ip6_linklocal_address(&lwip_netif, 1);
+	}
+	netif_set_up(&lwip_netif);
+	lwip_carrier_changed(dev);
+}

@@ -1,0 +1,10 @@
+# drivers/pci, the PCI transports of virtio and virtio-rng on the host, against fake hardware.
+UNIT_TESTS += test_pci test_virtio_pci
+
+PCI_SRCS := drivers/bus.c $(wildcard drivers/pci/*.c)
+FAKE_PCI_SRCS := tests/fake/fake_pci.c tests/fake/fake_kernel.c
+
+test_pci_SRCS := tests/unit/test_pci.c $(PCI_SRCS) drivers/virtio/virtio.c $(FAKE_PCI_SRCS)
+test_virtio_pci_SRCS := tests/unit/test_virtio_pci.c tests/fake/fake_virtio_pci.c $(FAKE_PCI_SRCS) \
+	$(PCI_SRCS) drivers/virtio/virtio.c drivers/virtio/virtio_ring.c \
+	$(wildcard drivers/virtio/virtio_pci_*.c) drivers/char/virtio_rng.c
