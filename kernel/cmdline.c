@@ -64,10 +64,39 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-void cmdline_init(const struct boot_info *bi)
+/* `loglevel` comes before the others: it decides what of them is seen (Linux's early_param). */
+static bool is_early(const char *word)
+{
+	return !strncmp(word, "loglevel", 8) && (word[8] == '=' || !word[8]);
+}
+
+/* Hands on the early words of the line, or the others. */
+static void parse(const char *text, bool early)
 {
 	static char line[BOOT_CMDLINE_SIZE];
 	char *p = line;
+
+	strscpy(line, text, sizeof(line));
+	for (;;) {
+		char *word;
+
+		while (is_space(*p))
+			p++;
+		if (!*p)
+			return;
+		word = p;
+		while (*p && !is_space(*p))
+			p++;
+		if (*p)
+			*p++ = '\0';
+		if (is_early(word) == early)
+			one_word(word);
+	}
+}
+
+void cmdline_init(const struct boot_info *bi)
+{
+	static char line[BOOT_CMDLINE_SIZE];
 
 	strscpy(line, bi->cmdline, sizeof(line));
 	/* What is not printable would garble the log, and is no word of ours. */
@@ -75,23 +104,11 @@ void cmdline_init(const struct boot_info *bi)
 		if (!is_space(*c) && (*c < 0x20 || *c > 0x7e))
 			*c = '?';
 	}
+	parse(line, true);
 	pr_info("Command line: %s\n", line);
 	if (bi->cmdline_cut)
 		pr_warn("command line: longer than %d bytes, cut\n", BOOT_CMDLINE_SIZE - 1);
-	while (*p) {
-		char *word;
-
-		while (is_space(*p))
-			p++;
-		if (!*p)
-			break;
-		word = p;
-		while (*p && !is_space(*p))
-			p++;
-		if (*p)
-			*p++ = '\0';
-		one_word(word);
-	}
+	parse(line, false);
 }
 
 int param_set_bool(const char *val, bool *out)

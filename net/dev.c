@@ -280,13 +280,21 @@ static const struct {
 	const char *name;
 	size_t offset;
 } netdev_stats[] = {
-	STAT(rx_packets),          STAT(rx_bytes),
-	STAT(tx_packets),          STAT(tx_bytes),
-	STAT(rx_dropped_no_stack), STAT(rx_dropped_short),
-	STAT(rx_dropped_proto),    STAT(rx_dropped_filter),
-	STAT(rx_dropped_no_mem),   STAT(tx_dropped_qlen),
-	STAT(tx_dropped_no_mem),   STAT(tx_dropped_down),
-	STAT(tx_dropped_too_long), STAT(tx_copied),
+	STAT(rx_packets),
+	STAT(rx_bytes),
+	STAT(tx_packets),
+	STAT(tx_bytes),
+	STAT(rx_dropped_otherhost),
+	STAT(rx_dropped_no_stack),
+	STAT(rx_dropped_short),
+	STAT(rx_dropped_proto),
+	STAT(rx_dropped_filter),
+	STAT(rx_dropped_no_mem),
+	STAT(tx_dropped_qlen),
+	STAT(tx_dropped_no_mem),
+	STAT(tx_dropped_down),
+	STAT(tx_dropped_too_long),
+	STAT(tx_copied),
 	STAT(tx_requeued),
 };
 _Static_assert(sizeof(struct net_device_stats) == ARRAY_SIZE(netdev_stats) * sizeof(u64),

@@ -53,6 +53,7 @@ struct net_device_stats {
 	u64 rx_packets,
 		rx_bytes; /* handed to the stack, which may still drop it under a reason below */
 	u64 tx_packets, tx_bytes; /* given to the device */
+	u64 rx_dropped_otherhost; /* for another MAC address */
 	u64 rx_dropped_no_stack;  /* no one listens */
 	u64 rx_dropped_short;     /* shorter than its headers */
 	u64 rx_dropped_proto;     /* an ethertype that nobody handles */

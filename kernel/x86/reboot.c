@@ -153,6 +153,10 @@ void machine_power_off(void)
 		write_gas(&acpi_power.sleep_control, sleep_control,
 			  (u8)(SLEEP_CONTROL_SLP_TYP(acpi_power.slp_typa) | SLEEP_CONTROL_SLP_EN));
 	}
+	/* The machine goes a moment after the write: QEMU by another thread, hardware by its
+	 * sequencer. */
+	for (int i = 0; i < 2000; i++)
+		udelay(1000);
 	console_line("barewire: this machine has no power switch that works; halted");
 	for (;;)
 		cpu_halt();

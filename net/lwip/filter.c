@@ -20,6 +20,7 @@
 #define UDP_HDR_LEN 8
 #define ICMP_HDR_LEN 8
 
+#define IPV4_LOOPBACK_NET 127
 #define IPV4_MF 0x2000
 #define IPV4_OFFSET 0x1fff
 
@@ -61,6 +62,9 @@ static enum lwip_filter filter_ipv4(const u8 *ip, u32 len)
 
 	/* RFC 1122, 3.2.1.1; the frame may be longer than the datagram (padding), never shorter. */
 	if (ip[0] >> 4 != 4 || hlen < IPV4_HLEN || hlen > tot_len || tot_len > len)
+		return FILTER_IPV4;
+	/* RFC 1122, 3.2.1.3 (g): loopback addresses never appear outside a host. */
+	if (unlikely(ip[12] == IPV4_LOOPBACK_NET || ip[16] == IPV4_LOOPBACK_NET))
 		return FILTER_IPV4;
 	if (frag & IPV4_OFFSET)
 		return FILTER_OK;

@@ -13,9 +13,10 @@
 #define LWIP_SOCKET 0
 #define SYS_LIGHTWEIGHT_PROT 0 /* hard interrupts never touch lwIP: nothing to protect against */
 #define LWIP_TIMERS 1
-#define LWIP_TIMERS_CUSTOM 1 /* timers.c: one deadline, armed only while a table holds something \
-			      */
-#define LWIP_SINGLE_NETIF 1  /* one address on one interface; saves every lookup by interface */
+#define LWIP_TIMERS_CUSTOM                                                                      \
+	1                   /* timers.c: one deadline, armed only while a table holds something \
+			     */
+#define LWIP_SINGLE_NETIF 1 /* one address on one interface; saves every lookup by interface */
 void lwip_assert_core_locked(void);
 #define LWIP_ASSERT_CORE_LOCKED() \
 	lwip_assert_core_locked() /* task code must hold bottom halves off */
@@ -50,9 +51,10 @@ void lwip_assert_core_locked(void);
 /* ---- link ---- */
 #define LWIP_ETHERNET 1
 #define LWIP_ARP 1
-#define ARP_TABLE_SIZE 64 /* a small network; lwIP searches it linearly on each miss of its cache \
-			   */
-#define ARP_QUEUEING 1    /* a burst to a neighbour not yet known keeps more than its last frame */
+#define ARP_TABLE_SIZE                                                                         \
+	64             /* a small network; lwIP searches it linearly on each miss of its cache \
+			*/
+#define ARP_QUEUEING 1 /* a burst to a neighbour not yet known keeps more than its last frame */
 #define ARP_QUEUE_LEN 8
 #define ETHARP_SUPPORT_STATIC_ENTRIES 0
 #define LWIP_NETIF_HOSTNAME 1            /* told to the DHCP server */

@@ -101,10 +101,11 @@ void *mem_trim(void *mem, mem_size_t size)
 
 void mem_free(void *mem)
 {
-	struct mem_header *h = (struct mem_header *)mem - 1;
+	struct mem_header *h;
 
 	if (!mem)
 		return;
+	h = (struct mem_header *)mem - 1;
 	BUG_ON(h->magic != MEM_MAGIC);
 	h->magic = 0;
 	used -= h->size;

@@ -98,6 +98,14 @@ static inline void kick_timers(const u8 *frame)
 	}
 }
 
+/* Linux's PACKET_OTHERHOST: a unicast frame for another MAC, which a promiscuous device delivers
+ * too. */
+static inline bool for_other_host(const struct pkt_buf *pkt)
+{
+	return pkt->len >= ETH_ALEN && !(pkt->data[0] & 1) &&
+	       memcmp(pkt->data, pkt->dev->dev_addr, ETH_ALEN);
+}
+
 noinline void lwip_input(struct pkt_buf *pkt)
 {
 	enum lwip_filter verdict;
@@ -105,6 +113,11 @@ noinline void lwip_input(struct pkt_buf *pkt)
 
 	if (unlikely(pkt->dev->rx_handler_data != &lwip_netif)) {
 		pkt->dev->stats.rx_dropped_no_stack++;
+		pkt_free(pkt);
+		return;
+	}
+	if (unlikely(for_other_host(pkt))) {
+		pkt->dev->stats.rx_dropped_otherhost++;
 		pkt_free(pkt);
 		return;
 	}

@@ -46,9 +46,14 @@ int atoi(const char *s)
 static void log_ip6(s8_t i)
 {
 	const struct net_device *dev = lwip_netif.state;
-	const char *text = ip6addr_ntoa(netif_ip6_addr(&lwip_netif, i));
+	char text[IP6ADDR_STRLEN_MAX];
 	u8 state = netif_ip6_addr_state(&lwip_netif, i);
 
+	ip6addr_ntoa_r(netif_ip6_addr(&lwip_netif, i), text, sizeof(text));
+	for (char *c = text; *c; c++) {
+		if (*c >= 'A' && *c <= 'F')
+			*c = (char)(*c + 'a' - 'A'); /* RFC 5952, 4.3 */
+	}
 	if (ip6_addr_ispreferred(state))
 		pr_info("%s: IPv6 address %s is valid\n", dev->name, text);
 	else if (ip6_addr_isduplicated(state))

@@ -77,6 +77,23 @@ static void habits_of_boot_loaders_are_ignored_in_silence(void **state)
 	assert_false(fake_log_has("unknown"));
 }
 
+static unsigned int level_seen_at;
+
+static int set_level(const char *val)
+{
+	level_seen_at = val && !fake_log_has("Command line") ? 1 : 2;
+	return 0;
+}
+__setup("loglevel", set_level);
+
+static void the_log_level_comes_before_the_first_line(void **state)
+{
+	(void)state;
+	run("some.thing_x=1 loglevel=0");
+	assert_int_equal(level_seen_at, 1);
+	assert_int_equal(times, 1);
+}
+
 static void garbage_does_not_reach_the_log(void **state)
 {
 	(void)state;
@@ -92,6 +109,7 @@ int main(void)
 		cmocka_unit_test(a_bad_value_is_refused_with_a_line),
 		cmocka_unit_test(unknown_words_warn_once_each),
 		cmocka_unit_test(habits_of_boot_loaders_are_ignored_in_silence),
+		cmocka_unit_test(the_log_level_comes_before_the_first_line),
 		cmocka_unit_test(garbage_does_not_reach_the_log),
 	};
 

@@ -7,11 +7,12 @@
 
 #include <stdint.h>
 
+#ifndef BYTE_ORDER /* a host C library has it */
 #define BYTE_ORDER LITTLE_ENDIAN
+#endif
 
-/* The kernel has no ctype.h, inttypes.h or unistd.h; the formats below stand in for inttypes.h. */
+/* The kernel has no ctype.h or inttypes.h; the formats below stand in for inttypes.h. */
 #define LWIP_NO_CTYPE_H 1
-#define LWIP_NO_UNISTD_H 1
 #define LWIP_NO_INTTYPES_H 1
 #define X8_F "02x"
 #define U16_F "u"

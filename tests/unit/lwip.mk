@@ -1,0 +1,25 @@
+# lwIP, compiled for the host with the guest's lwipopts.h, and what we put around it.
+UNIT_TESTS += test_lwip_filter test_lwip test_lwip_apps test_http
+
+# cmocka's malloc (UNIT_TESTING) pads what it gives out; ASan's ends where it should.
+LWIP_HOST_CFLAGS := -UUNIT_TESTING -I$(LWIP)/src/include -Inet/lwip -Wno-address
+LWIP_HOST_SRCS := $(addprefix $(LWIP)/,$(LWIP_SRCS)) $(NET_LWIP_SRCS) net/dev.c net/sch_fifo.c net/pkt_buf.c \
+	tests/unit/lwip_fixture.c tests/fake/fake_kernel.c
+
+test_lwip_filter_SRCS := tests/unit/test_lwip_filter.c $(addprefix net/lwip/,filter.c filter6.c hooks.c chksum.c) \
+	tests/fake/fake_kernel.c
+test_lwip_filter_CFLAGS := $(LWIP_HOST_CFLAGS)
+test_lwip_filter_LWIP := yes
+
+test_lwip_SRCS := $(addprefix tests/unit/,test_lwip.c test_lwip_glue.c test_lwip_timers.c test_lwip_patches.c \
+	test_lwip_ipconfig.c) $(LWIP_HOST_SRCS)
+test_lwip_CFLAGS := $(LWIP_HOST_CFLAGS)
+test_lwip_LWIP := yes
+
+test_lwip_apps_SRCS := tests/unit/test_lwip_apps.c apps/app.c apps/pbuf_queue.c apps/http_parse.c apps/http_server.c \
+	apps/echo/echo.c apps/http/http.c apps/diag/diag.c $(LWIP_HOST_SRCS)
+test_lwip_apps_CFLAGS := $(LWIP_HOST_CFLAGS)
+test_lwip_apps_LWIP := yes
+
+test_http_SRCS := tests/unit/test_http.c apps/http_parse.c
+test_http_CFLAGS := -UUNIT_TESTING

@@ -1,0 +1,14 @@
+#include "tests/unit/test_lwip.h"
+
+int main(void)
+{
+	int failed = 0;
+
+	if (fx_start(NULL))
+		return 1;
+	failed += run_glue_tests();
+	failed += run_timer_tests();
+	failed += run_patch_tests();
+	failed += run_ipconfig_tests();
+	return failed;
+}
