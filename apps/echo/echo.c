@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "apps/app.h"
+#include "apps/pbuf_queue.h"
 #include "lwip/ip.h"
 #include "lwip/mem.h"
 #include "lwip/netif.h"
@@ -27,25 +28,27 @@ struct conn {
 	struct tcp_pcb *pcb;
 	/* Passes on what it can; called whenever there may be something to do. NULL: discard. */
 	void (*send)(struct conn *c);
-	struct pbuf *pending; /* echo: received, not yet written */
-	uint16_t pos;         /* chargen: place in the pattern */
-	bool peer_done;       /* its FIN is here */
-	uint32_t progress;    /* ms: when the peer last took or sent something */
+	struct pbuf_queue pending; /* echo: received, not yet written */
+	uint16_t pos;              /* chargen: place in the pattern */
+	bool peer_done;            /* its FIN is here */
+	uint32_t progress;         /* ms: when the peer last took or sent something */
 };
 
 /* ---- what the services do with a connection ---- */
 
 static void echo_send(struct conn *c)
 {
-	while (c->pending) {
-		struct pbuf *p = c->pending;
-		u16_t n = LWIP_MIN(p->len, tcp_sndbuf(c->pcb));
+	const uint8_t *data;
+	u16_t len;
+
+	while ((data = pbuf_queue_peek(&c->pending, &len))) {
+		u16_t n = LWIP_MIN(len, tcp_sndbuf(c->pcb));
 
 		/* Copied: the segment may be needed again long after the receive buffer should be
 		 * back in its ring. */
-		if (n == 0 || tcp_write(c->pcb, p->payload, n, TCP_WRITE_FLAG_COPY) != ERR_OK)
+		if (n == 0 || tcp_write(c->pcb, data, n, TCP_WRITE_FLAG_COPY) != ERR_OK)
 			break;
-		c->pending = pbuf_free_header(p, n);
+		pbuf_queue_skip(&c->pending, n);
 		tcp_recved(c->pcb, n);
 	}
 }
@@ -86,8 +89,7 @@ static void chargen_send(struct conn *c)
 
 static void conn_free(struct conn *c)
 {
-	if (c->pending)
-		pbuf_free(c->pending);
+	pbuf_queue_free(&c->pending);
 	mem_free(c);
 }
 
@@ -115,12 +117,14 @@ static err_t conn_close(struct conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
 
-	/* Out of memory for the FIN: on_poll tries again. */
-	if (tcp_close(pcb) != ERR_OK)
-		return ERR_OK;
+	/* First: tcp_close() may free the pcb at once. Without memory for a FIN lwIP tries again by
+	 * itself. */
 	conn_detach(c);
 	conn_free(c);
-	return ERR_OK;
+	if (tcp_close(pcb) == ERR_OK)
+		return ERR_OK;
+	tcp_abort(pcb);
+	return ERR_ABRT;
 }
 
 /* Passes on, and closes when the peer is done and has everything. */
@@ -128,7 +132,7 @@ static err_t conn_run(struct conn *c)
 {
 	if (c->send && !(c->peer_done && c->send == chargen_send))
 		c->send(c);
-	if (c->peer_done && !c->pending)
+	if (c->peer_done && !c->pending.count)
 		return conn_close(c);
 	tcp_output(c->pcb);
 	return ERR_OK;
@@ -143,10 +147,10 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	if (!p) {
 		c->peer_done = true;
 	} else if (c->send == echo_send) {
-		if (c->pending)
-			pbuf_cat(c->pending, p);
-		else
-			c->pending = p;
+		if (!pbuf_queue_put(&c->pending, p)) {
+			pbuf_free(p);
+			return conn_abort(c);
+		}
 	} else {
 		tcp_recved(pcb, p->tot_len);
 		pbuf_free(p);
@@ -167,7 +171,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 {
 	struct conn *c = arg;
-	bool owes = c->pending || pcb->unsent || pcb->unacked;
+	bool owes = c->pending.count || pcb->unsent || pcb->unacked;
 
 	if (owes && app_now_ms() - c->progress > STALL_TIMEOUT_MS)
 		return conn_abort(c);

@@ -79,6 +79,11 @@ void lwip_dhcp_start(void);
 /* The interface's IPv4 address was set, confirmed or taken away. */
 void lwip_dhcp_address_event(void);
 
+/* ---- stack.c ---- */
+
+/* A bug of ours if this is neither a softirq nor a task with bottom halves disabled. */
+void lwip_assert_core_locked(void);
+
 /* ---- memp.c, mem.c ---- */
 
 /* Bytes that lwIP may have from mem_malloc() at once. */

@@ -17,9 +17,7 @@
 	1                   /* timers.c: one deadline, armed only while a table holds something \
 			     */
 #define LWIP_SINGLE_NETIF 1 /* one address on one interface; saves every lookup by interface */
-void lwip_assert_core_locked(void);
-#define LWIP_ASSERT_CORE_LOCKED() \
-	lwip_assert_core_locked() /* task code must hold bottom halves off */
+/* LWIP_ASSERT_CORE_LOCKED() would be asked five times a ping; mem.c and memp.c ask instead. */
 
 /* ---- memory: mem.c and memp.c are ours, on the kernel's slabs ---- */
 #define MEM_ALIGNMENT 8

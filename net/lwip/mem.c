@@ -64,6 +64,7 @@ void *mem_malloc(mem_size_t size)
 	struct mem_header *h;
 	u32 class;
 
+	lwip_assert_core_locked();
 	if (unlikely(total > lwip_mem_limit - used))
 		goto no_mem;
 	h = mem_get(total, &class);

@@ -80,6 +80,7 @@ void memp_init(void)
 
 void *memp_malloc(memp_t type)
 {
+	lwip_assert_core_locked();
 	/* What the cyclic timers look after begins here. */
 	switch (type) {
 	case MEMP_REASSDATA:

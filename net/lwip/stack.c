@@ -24,7 +24,6 @@ void lwip_platform_assert(const char *msg, const char *file, int line)
 	panic_with(PANIC_ASSERT, "lwIP: %s at %s:%d", msg, file, line);
 }
 
-/* LWIP_ASSERT_CORE_LOCKED() */
 void lwip_assert_core_locked(void)
 {
 	BUG_ON(!in_softirq());

@@ -16,6 +16,12 @@ from lib.wait import wait_until
 RUN = str(ROOT / "scripts" / "run-qemu")
 
 
+@pytest.fixture(autouse=True)
+def _own_run_dir(tmp_path, monkeypatch):
+    """So that a make run of somebody else in this checkout keeps its own pid file."""
+    monkeypatch.setenv("BAREWIRE_RUN_DIR", str(tmp_path))
+
+
 def run_qemu(env, timeout=120, cmd=(RUN,)):
     """Runs it with no terminal; returns CompletedProcess."""
     return proc.run(cmd, timeout, env={**clean_env(), **env}, cwd=ROOT)
@@ -92,21 +98,20 @@ def test_wrong_values(env, right):
 
 def test_shell(_tun, tmp_path):
     """make shell is in the network of a running make run, and refused when there is none."""
-    pid_file = tmp_path / "pid"  # not where a make run of somebody else may have left its own
-    env = {"BAREWIRE_RUN_DIR": str(tmp_path)}
-    res = run_qemu(env, 20, [RUN, "shell"])
+    pid_file = tmp_path / "pid"
+    res = run_qemu({}, 20, [RUN, "shell"])
     assert res.returncode == 1 and "no `make run`" in res.stdout, res.stdout
     shell = tmp_path / "shell"
     shell.write_text("#!/bin/sh\nexec ping -n -c 2 -i 0.2 10.0.2.2\n")
     shell.chmod(0o755)
-    running = proc.spawn([RUN], env={**clean_env(), **env, "BOOT": "pvh", "RUN_SECONDS": "60"}, cwd=ROOT, stdout=subprocess.PIPE,
+    running = proc.spawn([RUN], env={**clean_env(), "BOOT": "pvh", "RUN_SECONDS": "60"}, cwd=ROOT, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT)
     try:
         for line in running.stdout:
             if b"until 60 s" in line:
                 break
         assert pid_file.exists()
-        res = run_qemu({**env, "SHELL": str(shell)}, 20, [RUN, "shell"])
+        res = run_qemu({"SHELL": str(shell)}, 20, [RUN, "shell"])
         assert "2 packets transmitted, 2 received" in res.stdout, res.stdout
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text(encoding="ascii").split()
         assert children, "QEMU is a child of make run"

@@ -171,6 +171,20 @@ static void test_echo_backpressure_and_half_close(void **state)
 		assert_memory_equal(peer.data + at, data, sizeof(data));
 }
 
+/* A peer that sends single bytes and does not read: not a packet of memory for each. */
+static void test_echo_single_bytes(void **state)
+{
+	(void)state;
+	dial(7);
+	peer.window = 1;
+	for (u32 i = 0; i < 20000; i++) {
+		send_flags(PSH | ACK, "x", 1);
+		fx_forget();
+		assert_true(fx_rx_out < 500);
+	}
+	send_flags(RST, NULL, 0);
+}
+
 static void test_echo_reset(void **state)
 {
 	u8 data[1400];
@@ -487,6 +501,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		FX_TEST(test_echo),
 		FX_TEST(test_echo_backpressure_and_half_close),
+		FX_TEST(test_echo_single_bytes),
 		FX_TEST(test_echo_reset),
 		FX_TEST(test_dead_peers_are_given_up),
 		FX_TEST(test_a_peer_that_never_reads),

@@ -1,0 +1,29 @@
+"""The build is reproducible: another path, another date, the same bytes."""
+import hashlib
+import os
+import shutil
+
+from lib import proc
+from lib.guest import ROOT
+
+IMAGES = ("barewire.elf", "barewire.efi")
+
+
+def build(where, jobs):
+    """Builds there; returns each image's hash."""
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    proc.check(["make", f"-j{jobs}", "images"], 200, cwd=where, env={**env, "TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8"})
+    return {name: hashlib.sha256((where / "build" / name).read_bytes()).hexdigest() for name in IMAGES}
+
+
+def test_same_bytes(tmp_path):
+    """Two builds of the same sources, in paths of different length, serial and parallel; and nothing of those paths in
+    the images."""
+    paths = tmp_path / "a", tmp_path / "another-tell-tale-path"
+    shutil.copytree(ROOT, paths[0], ignore=lambda d, names: [n for n in names if n in (".git", "build", "__pycache__")])
+    # lwIP's sources, fetched and checked once.
+    shutil.copytree(ROOT / "build" / "lwip", paths[0] / "build" / "lwip")
+    shutil.copytree(paths[0], paths[1])
+    assert build(paths[0], 1) == build(paths[1], 2)
+    for name in IMAGES:
+        assert b"tell-tale" not in (paths[1] / "build" / name).read_bytes()
