@@ -33,6 +33,12 @@ def clean_env():
     return {**{k: v for k, v in os.environ.items() if k not in ours}, "ACCEL": "tcg"}
 
 
+def test_make_run_with_a_wrong_setting():
+    """Not a guest that does not answer, but a mistake: another status, and the right values."""
+    res = run_qemu({"BOOT": "nonsense"}, 240, ["make", "run"])
+    assert res.returncode == 2 and "uefi pvh microvm" in res.stdout, res.stdout
+
+
 def test_make_run(_tun):
     """make run </dev/null shows the log, a ping and a page, and ends with 0."""
     res = run_qemu({}, 240, ["make", "run"])
@@ -43,9 +49,10 @@ def test_make_run(_tun):
     assert re.search(r"^200 .*text/html", res.stdout, re.M) and "arewire" in res.stdout.split("200 ")[1]
 
 
-def test_without_a_nic(_tun):
+@pytest.mark.parametrize("cmd", [[RUN], ["make", "run"]], ids=["run-qemu", "make"])
+def test_without_a_nic(_tun, cmd):
     """NET=none: status 1, and the reason."""
-    res = run_qemu({"NET": "none"})
+    res = run_qemu({"NET": "none", "BOOT": "pvh"}, 240, cmd)
     assert res.returncode == 1, res.stdout
     assert re.search(r"make run: .*no network device", res.stdout), res.stdout
 
