@@ -14,6 +14,7 @@
 #include "kernel/stats.h"
 #include "kernel/time.h"
 #include "kernel/variant.h"
+#include "kernel/x86/tsc.h"
 #include "net/lwip/stack.h"
 
 #include "lwip/netif.h"
@@ -138,6 +139,7 @@ static void ready(const struct netif *netif)
 	said_ip = *ip;
 	said_mask = *mask;
 	said_gw = *gw;
+	tsc_mark_ready();
 	console_line("barewire: ready ip=%s/%u gw=%s mac=" MAC_FMT " apps=%s",
 		     ip4addr_ntoa_r(ip, ip_text, sizeof(ip_text)), prefix_length(mask),
 		     ip4addr_ntoa_r(gw, gw_text, sizeof(gw_text)), MAC_ARG(netif->hwaddr), running);

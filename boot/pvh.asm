@@ -33,6 +33,7 @@ early_gdt_ptr:
 	dd	early_gdt
 
 extern start_stack_top
+extern boot_entry_tsc
 extern clear_bss
 extern pvh_boot_info
 extern start_kernel
@@ -43,6 +44,9 @@ global pvh_start
 pvh_start:
 	cld
 	cli
+	rdtsc
+	mov	[boot_entry_tsc], eax
+	mov	[boot_entry_tsc + 4], edx
 
 	; 2048 entries of 2 MiB: present, writable, large.
 	mov	edi, early_pd

@@ -6,6 +6,11 @@ extern start_stack_top
 extern __bss_start
 extern __bss_end
 
+; The time stamp counter at our first instruction (kernel/x86/tsc.c); not in .bss, which is cleared later.
+section .noinit nobits alloc noexec write align=4096
+global boot_entry_tsc
+boot_entry_tsc:	resq	1
+
 section .text
 bits 64
 global start
@@ -15,6 +20,9 @@ start:
 	mov	rsp, start_stack_top
 	xor	ebp, ebp		; the end of the frame chain
 	mov	rbx, rdi
+	rdtsc
+	mov	[boot_entry_tsc], eax
+	mov	[boot_entry_tsc + 4], edx
 	call	clear_bss
 	mov	rdi, rbx
 	call	start_kernel

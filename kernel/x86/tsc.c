@@ -4,6 +4,7 @@
 #define pr_fmt(fmt) "tsc: " fmt
 #include "kernel/bug.h"
 #include "kernel/printk.h"
+#include "kernel/stats.h"
 #include "kernel/x86/acpi.h"
 #include "kernel/x86/apic.h"
 #include "kernel/x86/cpu.h"
@@ -195,6 +196,26 @@ void tsc_init(void)
 	set_frequency(tsc_hz);
 	apic_mult = (apic_hz << 32) / NSEC_PER_SEC;
 }
+
+/* Written by boot/start.asm and boot/pvh.asm. */
+extern u64 boot_entry_tsc;
+static u64 boot_ready_tsc;
+
+void tsc_mark_ready(void)
+{
+	if (!boot_ready_tsc)
+		boot_ready_tsc = rdtsc();
+}
+
+/* What the boot took, in ticks of the TSC; under QEMU's -icount shift=0 that is instructions
+ * (tests/boot). */
+static void tsc_stats(struct stats_sink *s)
+{
+	stats_u64(s, NULL, "boot_entry_tsc", boot_entry_tsc);
+	stats_u64(s, NULL, "boot_ready_tsc", boot_ready_tsc);
+	stats_u64(s, NULL, "tsc_hz", tsc_hz);
+}
+STATS_PROVIDER(tsc_stats);
 
 void tsc_report(void)
 {

@@ -15,6 +15,10 @@ void tsc_init(void);
 /* "TSC 1000.000 MHz by the ACPI PM timer, ..." */
 void tsc_report(void);
 
+/* The system is ready for the first time: kept for the statistics (boot_entry_tsc, boot_ready_tsc).
+ */
+void tsc_mark_ready(void);
+
 /* Nanoseconds since tsc_init(); 0 before. Any context. */
 u64 tsc_read_ns(void);
 /*

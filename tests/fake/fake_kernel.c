@@ -15,6 +15,7 @@
 #include "kernel/softirq.h"
 #include "kernel/stats.h"
 #include "kernel/time.h"
+#include "kernel/x86/tsc.h"
 #include "kernel/x86/irqflags.h"
 #include "tests/fake/fake_kernel.h"
 
@@ -374,6 +375,10 @@ void fake_softirq_leave(void)
 
 static u64 now_ns;
 static LIST_HEAD(timers);
+
+__fake void tsc_mark_ready(void)
+{
+}
 
 __fake u64 ktime_get(void)
 {
