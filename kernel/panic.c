@@ -14,6 +14,7 @@
 #include "kernel/time.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/irqflags.h"
+#include "kernel/x86/msr.h"
 #include "kernel/x86/ptrace.h"
 #include "kernel/x86/sections.h"
 
@@ -148,13 +149,18 @@ void panic_regs(enum panic_class cls, const char *reason, const struct pt_regs *
 	panic_end(cls);
 }
 
-static void __noreturn vpanic(enum panic_class cls, const char *fmt, va_list ap)
+/* where: the address that panicked, as the registers' RIP. */
+static void __noreturn vpanic(enum panic_class cls, u64 where, const char *fmt, va_list ap)
 {
+	struct pt_regs regs;
 	char text[200];
 
+	capture_regs(&regs);
+	regs.rip = where;
 	panic_begin(cls);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	console_line("barewire: panic: %s", text);
+	print_regs(&regs, read_cr2());
 	console_line("Call Trace:");
 	walk_stack((u64)(uintptr_t)__builtin_frame_address(0), MAX_FRAMES, print_frame, NULL);
 	panic_end(cls);
@@ -165,7 +171,7 @@ void panic_with(enum panic_class cls, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vpanic(cls, fmt, ap);
+	vpanic(cls, (u64)(uintptr_t)__builtin_return_address(0), fmt, ap);
 }
 
 void panic(const char *fmt, ...)
@@ -173,7 +179,7 @@ void panic(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vpanic(PANIC_ASSERT, fmt, ap);
+	vpanic(PANIC_ASSERT, (u64)(uintptr_t)__builtin_return_address(0), fmt, ap);
 }
 
 void warn_slowpath(const char *file, int line, const char *cond)
