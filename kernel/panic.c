@@ -17,6 +17,7 @@
 #include "kernel/x86/msr.h"
 #include "kernel/x86/ptrace.h"
 #include "kernel/x86/sections.h"
+#include "kernel/x86/stacks.h"
 
 #define MAX_FRAMES 48
 
@@ -34,28 +35,6 @@ static int __must_check set_panic_timeout(const char *val)
 	return 0;
 }
 __setup("panic", set_panic_timeout);
-
-static bool on_a_stack(u64 p)
-{
-	u64 start = (u64)(uintptr_t)__stacks_start, end = (u64)(uintptr_t)last_guard;
-	static const struct {
-		u8 *guard;
-	} holes[] = { { start_stack_guard },
-		      { double_fault_stack_guard },
-		      { nmi_stack_guard },
-		      { machine_check_stack_guard },
-		      { page_fault_stack_guard } };
-
-	if (p < start || p > end - 16 || (p & 7))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(holes); i++) {
-		u64 g = (u64)(uintptr_t)holes[i].guard;
-
-		if (p + 15 >= g && p < g + PAGE_SIZE)
-			return false;
-	}
-	return true;
-}
 
 void walk_stack(u64 rbp, unsigned int max, void (*each)(void *arg, u64 addr), void *arg)
 {

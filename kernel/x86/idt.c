@@ -12,7 +12,7 @@
 #include "kernel/x86/gdt.h"
 #include "kernel/x86/msr.h"
 #include "kernel/x86/ptrace.h"
-#include "kernel/x86/sections.h"
+#include "kernel/x86/stacks.h"
 
 #define X86_TRAP_NMI 2
 #define X86_TRAP_DF 8
@@ -105,28 +105,6 @@ static const char *const exception_names[NR_EXCEPTIONS] = {
 	"control protection (#CP)",
 };
 
-static const struct {
-	const char *name;
-	const u8 *guard;
-} guards[] = {
-	{ "task", start_stack_guard },
-	{ "double fault", double_fault_stack_guard },
-	{ "NMI", nmi_stack_guard },
-	{ "machine check", machine_check_stack_guard },
-	{ "page fault", page_fault_stack_guard },
-	{ "last", last_guard },
-};
-
-/* The stack whose guard page addr hits, or NULL. */
-static const char *guard_hit(u64 addr)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(guards); i++) {
-		if ((addr & ~0xfffull) == (u64)(uintptr_t)guards[i].guard)
-			return guards[i].name;
-	}
-	return NULL;
-}
-
 /* SDM vol. 3A, "Page-Fault Error Code": bit 0 protection, 1 write, 4 instruction fetch. */
 static void describe_page_fault(char *buf, size_t size, u64 err, u64 cr2)
 {
@@ -149,7 +127,7 @@ void do_exception(const struct pt_regs *regs)
 	const char *stack;
 
 	if (regs->vector == X86_TRAP_PF || regs->vector == X86_TRAP_DF) {
-		stack = guard_hit(cr2);
+		stack = stack_guard_hit(cr2);
 		if (stack) {
 			snprintf(text, sizeof(text),
 				 "stack overflow: guard page of the %s stack hit", stack);

@@ -11,6 +11,7 @@
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/msr.h"
 #include "kernel/x86/sections.h"
+#include "kernel/x86/stacks.h"
 
 #define PTE_P (1ull << 0)
 #define PTE_W (1ull << 1)
@@ -104,26 +105,29 @@ static bool map_range(u64 start, u64 end, u64 prot)
 	return true;
 }
 
+/* A guard page of the image. */
+static void unmap_page(u64 a)
+{
+	u64 *pd = table_of(table_of(pml4[a >> 39 & 511])[a >> 30 & 511]);
+	u64 *pt = next_table(&pd[a >> 21 & 511]);
+
+	if (!pt)
+		panic("out of memory for page tables");
+	pt[a >> 12 & 511] = 0;
+}
+
 /* Linker symbols are page aligned where sections change. */
 static void map_image(void)
 {
-	static const struct {
-		u8 *guard;
-	} guards[] = { { start_stack_guard },      { double_fault_stack_guard },
-		       { nmi_stack_guard },        { machine_check_stack_guard },
-		       { page_fault_stack_guard }, { last_guard } };
 	u64 text = (u64)(uintptr_t)__text_start, text_end = (u64)(uintptr_t)__text_end;
 	u64 ro_end = (u64)(uintptr_t)__rodata_end, end = (u64)(uintptr_t)__image_end;
 	bool ok = map_range(text, text_end, PROT_RX) && map_range(text_end, ro_end, PROT_RO) &&
 		  map_range(ro_end, end, PROT_RW);
 
 	BUG_ON(!ok);
-	for (size_t i = 0; i < ARRAY_SIZE(guards); i++) {
-		u64 a = (u64)(uintptr_t)guards[i].guard;
-		u64 *pd = table_of(table_of(pml4[a >> 39 & 511])[a >> 30 & 511]);
-
-		table_of(pd[a >> 21 & 511])[a >> 12 & 511] = 0;
-	}
+	for (size_t i = 0; i < NR_KERNEL_STACKS; i++)
+		unmap_page((u64)(uintptr_t)kernel_stacks[i].guard);
+	unmap_page((u64)(uintptr_t)last_guard);
 }
 
 static void map_ram(const struct boot_info *bi)
