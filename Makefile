@@ -116,8 +116,14 @@ $(B)/kernel/kallsyms0.asm:
 	@mkdir -p $(@D)
 	@awk -f scripts/kallsyms </dev/null >$@
 
+# The list of objects is something a link depends on as well: with other APPS= it is another image.
+OBJECTS_STAMP := $(B)/kernel/.objects
+$(OBJECTS_STAMP): FORCE
+	@mkdir -p $(@D)
+	@echo '$(TEST_OBJS)' | cmp -s - $@ || echo '$(TEST_OBJS)' > $@
+
 define link_kernel # name of the image, objects
-$(B)/$(1).elf: $(2) linker.ld scripts/kallsyms $(B)/kernel/kallsyms0.asm
+$(B)/$(1).elf: $(2) $(OBJECTS_STAMP) linker.ld scripts/kallsyms $(B)/kernel/kallsyms0.asm
 	$(call say,LD,$$@)
 	$(Q)mkdir -p $(B)/kernel/$(1)
 	$(Q)$(NASM) -f elf64 -o $(B)/kernel/$(1)/sym0.o $(B)/kernel/kallsyms0.asm

@@ -134,6 +134,10 @@ static void ready(const struct netif *netif)
 			 *gw = netif_ip4_gw(netif);
 	char ip_text[IP4ADDR_STRLEN_MAX], gw_text[IP4ADDR_STRLEN_MAX];
 
+	if (ip4_addr_isany(ip)) {
+		said_ip = *ip; /* the same address again is news then */
+		return;
+	}
 	if (ip4_addr_eq(ip, &said_ip) && ip4_addr_eq(mask, &said_mask) && ip4_addr_eq(gw, &said_gw))
 		return;
 	said_ip = *ip;

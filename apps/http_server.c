@@ -122,7 +122,13 @@ static err_t conn_abort(struct http_conn *c)
  */
 static err_t conn_finish(struct http_conn *c)
 {
-	tcp_recved(c->pcb, (u16_t)LWIP_MIN(c->in.bytes, 0xffffu));
+	/* All of it: closing with a window that is not whole sends a reset. */
+	while (c->in.bytes) {
+		u16_t n = (u16_t)LWIP_MIN(c->in.bytes, 0xffffu);
+
+		tcp_recved(c->pcb, n);
+		c->in.bytes -= n;
+	}
 	pbuf_queue_free(&c->in);
 	if (c->eof)
 		return conn_close(c);
@@ -131,6 +137,15 @@ static err_t conn_finish(struct http_conn *c)
 	if (tcp_shutdown(c->pcb, 0, 1) != ERR_OK)
 		return conn_abort(c);
 	return ERR_OK;
+}
+
+/*
+ * Both sides have ended, but what we said may not have arrived: until it has, on_poll() watches
+ * over it. lwIP alone would repeat itself to a dead peer for many minutes.
+ */
+static err_t conn_closed(struct http_conn *c)
+{
+	return c->eof && !c->unacked ? conn_close(c) : ERR_OK;
 }
 
 /* ---- answers ---- */
@@ -295,7 +310,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	(void)err;
 	if (!p) {
 		c->eof = true;
-		return c->closing ? conn_close(c) : pump(c);
+		return c->closing ? conn_closed(c) : pump(c);
 	}
 	if (c->closing) {
 		c->lingered += p->tot_len;
@@ -317,7 +332,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	(void)pcb;
 	c->unacked -= LWIP_MIN(len, c->unacked);
 	c->since = c->in_head ? c->since : app_now_ms();
-	return pump(c);
+	return c->closing ? conn_closed(c) : pump(c);
 }
 
 static err_t on_poll(void *arg, struct tcp_pcb *pcb)

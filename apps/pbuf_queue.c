@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-/* More pieces than this, and small ones: pack them. A window of full segments is 88. */
-#define PACK_COUNT 128
-#define PACK_AVERAGE 256
+/* The first few pieces are kept as they came; after them, short ones share blocks of this size. */
+#define KEEP_COUNT 16
+#define SHORT 256
+#define BLOCK_SIZE 1460
 
 static void append(struct pbuf_queue *q, struct pbuf *p)
 {
@@ -20,21 +21,23 @@ static void append(struct pbuf_queue *q, struct pbuf *p)
 	}
 }
 
-/* All pieces in one. The bytes are fewer than PACK_AVERAGE for each of some PACK_COUNT pieces. */
-static bool pack(struct pbuf_queue *q)
+/* Copies a short piece behind the last one. */
+static bool pack(struct pbuf_queue *q, struct pbuf *p)
 {
-	struct pbuf *one = pbuf_alloc(PBUF_RAW, (u16_t)q->bytes, PBUF_RAM);
-	uint8_t *to;
+	if (q->room < p->tot_len) {
+		struct pbuf *block = pbuf_alloc(PBUF_RAW, BLOCK_SIZE, PBUF_RAM);
 
-	if (!one)
-		return false;
-	to = one->payload;
-	for (const struct pbuf *p = q->head; p; p = p->next) {
-		memcpy(to, p->payload, p->len);
-		to += p->len;
+		if (!block)
+			return false;
+		block->len = block->tot_len = 0;
+		append(q, block);
+		q->room = BLOCK_SIZE;
 	}
-	pbuf_queue_free(q);
-	append(q, one);
+	pbuf_copy_partial(p, (uint8_t *)q->tail->payload + q->tail->len, p->tot_len, 0);
+	q->tail->len = q->tail->tot_len = (u16_t)(q->tail->len + p->tot_len);
+	q->bytes += p->tot_len;
+	q->room -= p->tot_len;
+	pbuf_free(p);
 	return true;
 }
 
@@ -49,15 +52,18 @@ static void trim(struct pbuf_queue *q)
 		p->next = NULL;
 		pbuf_free(p);
 	}
-	if (!q->head)
+	if (!q->head) {
 		q->tail = NULL;
+		q->room = 0;
+	}
 }
 
 bool pbuf_queue_put(struct pbuf_queue *q, struct pbuf *p)
 {
-	if (q->count >= PACK_COUNT && q->bytes < PACK_COUNT * PACK_AVERAGE && !pack(q))
-		return false;
+	if (p->tot_len < SHORT && p->tot_len && q->count >= KEEP_COUNT)
+		return pack(q, p);
 	append(q, p);
+	q->room = 0;
 	trim(q);
 	return true;
 }

@@ -16,9 +16,11 @@ struct pbuf_queue {
 	struct pbuf *head, *tail;
 	uint32_t bytes;
 	uint32_t count; /* pbufs */
+	uint32_t room;  /* bytes free at the end of the last one, for short pieces */
 };
 
-/* Adds what a recv callback got. False: no memory to pack small pieces; p is still the caller's. */
+/* Adds what a recv callback got. False: no memory to pack a short piece; p is still the caller's.
+ */
 bool pbuf_queue_put(struct pbuf_queue *q, struct pbuf *p);
 /* The first piece and its length, or NULL if there is none. */
 static inline const uint8_t *pbuf_queue_peek(const struct pbuf_queue *q, uint16_t *len)

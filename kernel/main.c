@@ -38,12 +38,12 @@ static void __noreturn cpu_idle(void)
 {
 	for (;;) {
 		local_irq_disable();
-		if (local_softirq_pending()) {
-			local_irq_enable();
-			do_softirq();
-		} else if (poweroff_requested()) {
+		if (unlikely(poweroff_requested())) {
 			local_irq_enable();
 			machine_power_off();
+		} else if (local_softirq_pending()) {
+			local_irq_enable();
+			do_softirq();
 		} else {
 			cpu_safe_halt();
 		}
@@ -68,6 +68,8 @@ static void report_boot(void)
 	BUG_ON(boot_info.magic != BOOT_INFO_MAGIC);
 	if (boot_info.note[0])
 		pr_warn("%s\n", boot_info.note);
+	if (!boot_info.nr_ranges)
+		panic("no memory map from the loader");
 	if (boot_info.dropped_ranges)
 		pr_warn("boot: %u free ranges of the memory map did not fit and stay unused\n",
 			boot_info.dropped_ranges);

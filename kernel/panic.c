@@ -83,7 +83,7 @@ static void __noreturn panic_end(enum panic_class cls)
 		for (;;)
 			cpu_halt();
 	}
-	if (panic_timeout > 0) {
+	if (panic_timeout > 0 && ktime_get()) { /* before the clock there is no waiting */
 		u64 until = ktime_get() + (u64)panic_timeout * NSEC_PER_SEC;
 
 		console_line("barewire: reset in %ld s", panic_timeout);

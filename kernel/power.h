@@ -11,7 +11,7 @@
 void machine_debug_exit(u8 value);
 
 /*
- * Asks for an orderly power-off: cpu_idle() does it as soon as no softirq is pending. Any context.
+ * Asks for an orderly power-off: cpu_idle() does it when it is next there. Any context.
  */
 void orderly_poweroff(void);
 bool poweroff_requested(void);

@@ -23,7 +23,7 @@ static bool strict;
 static int __must_check set_strict(const char *val)
 {
 	if (val)
-		return -EINVAL;
+		return param_set_bool(val, &strict);
 	strict = true;
 	return 0;
 }

@@ -138,12 +138,20 @@ static err_t conn_run(struct conn *c)
 	return ERR_OK;
 }
 
+/* There is something that the peer has not taken. */
+static bool owes(const struct conn *c)
+{
+	return c->pending.count || c->pcb->unsent || c->pcb->unacked;
+}
+
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
 	struct conn *c = arg;
 
 	(void)err;
-	c->progress = app_now_ms();
+	/* While we owe it something, only what it takes is progress. */
+	if (!owes(c))
+		c->progress = app_now_ms();
 	if (!p) {
 		c->peer_done = true;
 	} else if (c->send == echo_send) {
@@ -171,9 +179,9 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 {
 	struct conn *c = arg;
-	bool owes = c->pending.count || pcb->unsent || pcb->unacked;
 
-	if (owes && app_now_ms() - c->progress > STALL_TIMEOUT_MS)
+	(void)pcb;
+	if (owes(c) && app_now_ms() - c->progress > STALL_TIMEOUT_MS)
 		return conn_abort(c);
 	/* lwIP may have been out of memory the last time. */
 	return conn_run(c);
@@ -265,15 +273,16 @@ static int echo_init(const struct app_args *args)
 
 	(void)args;
 	chargen_init();
-	err = app_tcp_listen(ECHO_PORT, on_accept, (void *)echo_send);
+	/* UDP first: it is served even where TCP is refused (random.strict). */
+	err = udp_serve(ECHO_PORT, udp_echo);
+	if (!err)
+		err = udp_serve(DISCARD_PORT, udp_discard);
+	if (!err)
+		err = app_tcp_listen(ECHO_PORT, on_accept, (void *)echo_send);
 	if (!err)
 		err = app_tcp_listen(DISCARD_PORT, on_accept, NULL);
 	if (!err)
 		err = app_tcp_listen(CHARGEN_PORT, on_accept, (void *)chargen_send);
-	if (!err)
-		err = udp_serve(ECHO_PORT, udp_echo);
-	if (!err)
-		err = udp_serve(DISCARD_PORT, udp_discard);
 	return err;
 }
 APP("echo", echo_init);

@@ -92,6 +92,19 @@ static void append_cmdline(UINTN at, UINT16 c)
 	info.cmdline[at] = c < 0x80 ? (char)c : '?';
 }
 
+/* Length of a first word that ends in ".efi", and the space behind it; 0: it is no such word. */
+static UINTN program_name_length(const CHAR16 *s, UINTN len)
+{
+	UINTN n = 0;
+
+	while (n < len && s[n] != L' ')
+		n++;
+	if (n < 4 || s[n - 4] != L'.' || (s[n - 3] | 0x20) != L'e' || (s[n - 2] | 0x20) != L'f' ||
+	    (s[n - 1] | 0x20) != L'i')
+		return 0;
+	return n < len ? n + 1 : n;
+}
+
 /*
  * The loader that started us left words (OVMF: -append), UCS-2 with a NUL. True if there were any.
  */
@@ -108,6 +121,10 @@ static BOOLEAN cmdline_from_options(const EFI_LOADED_IMAGE *image)
 		note("efi: load options are no UCS-2 string with an end, ignored");
 		return FALSE;
 	}
+	/* The UEFI shell puts the program's own name in front. */
+	n = program_name_length(s, len);
+	s += n;
+	len -= n;
 	if (len == 0)
 		return FALSE;
 	if (len > BOOT_CMDLINE_SIZE - 1) {
@@ -225,6 +242,26 @@ static EFI_STATUS exit_boot_services(EFI_HANDLE self)
 	return status;
 }
 
+/*
+ * After a failed ExitBootServices() the firmware may be half gone: its console must not be used,
+ * nor can we return to it (UEFI, 7.4.6). The first serial port is what is left.
+ */
+static void __attribute__((noreturn)) give_up(const char *text)
+{
+	for (; *text; text++) {
+		for (UINTN i = 0; i < 100000; i++) {
+			UINT8 status;
+
+			__asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((UINT16)0x3fd));
+			if (status & 0x20) /* transmitter empty */
+				break;
+		}
+		__asm__ volatile("outb %0, %1" : : "a"(*text), "Nd"((UINT16)0x3f8));
+	}
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
 /* GNU-EFI's crt0 calls it. */
 EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
 EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
@@ -251,11 +288,8 @@ EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
 	find_rsdp();
 	load_segments(eh);
 	entry = (void (*)(struct boot_info *))eh->entry;
-	status = exit_boot_services(self);
-	if (EFI_ERROR(status)) {
-		Print(L"\r\nbarewire: ExitBootServices failed (%r)\r\n", status);
-		return status;
-	}
+	if (EFI_ERROR(exit_boot_services(self)))
+		give_up("\r\nbarewire: the firmware does not let go (ExitBootServices failed)\r\n");
 	entry(&info);
 	return EFI_ABORTED; /* not reached: the kernel does not come back */
 }

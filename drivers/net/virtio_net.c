@@ -328,6 +328,8 @@ static noinline int virtnet_receive(struct receive_queue *rq, int budget)
 		receive_buf(rq, pkt, len);
 	}
 	netdev_hold_doorbell(NULL);
+	/* What the stack holds is what is neither free nor posted. */
+	rq->held_max = max(rq->held_max, rq->vi->pool.used - rq->posted);
 	if (vq->num_free >= rq->refill_batch || unlikely(rq->starved))
 		try_fill_recv(rq);
 	return received;

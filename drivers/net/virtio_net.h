@@ -74,6 +74,7 @@ struct receive_queue {
 	u16 buf_descs;    /* descriptors of one buffer: 1, or 2 where the header needs its own */
 	u16 refill_batch; /* free descriptors that make a refill worth while */
 	u16 posted;       /* buffers that the device has */
+	u32 held_max;     /* packets that the stack held at most, at the end of a poll */
 	bool starved;     /* the pool was dry: its on_free schedules us */
 
 	u64 bad_len;      /* shorter than the two headers (V3) */

@@ -432,7 +432,6 @@ void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 	const struct receive_queue *rq = &vi->rq[0];
 	const struct send_queue *sq = &vi->sq[0];
 	struct virtnet_vq_stats rx = vi->rx_past, tx = vi->tx_past;
-	u32 ring = rq->vq ? rq->vq->num / rq->buf_descs : 0;
 	const char *p = dev->stats_prefix;
 
 	vq_stats_add(&rx, rq->vq);
@@ -441,8 +440,7 @@ void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 	 * Blocks that the stack holds: what the ring holds goes up and down by a refill batch and
 	 * says nothing about leaks.
 	 */
-	stats_pool(s, p, "rx_pool", vi->pool.used - rq->posted,
-		   vi->pool.max - min(vi->pool.max, ring), vi->pool.size);
+	stats_pool(s, p, "rx_pool", vi->pool.used - rq->posted, rq->held_max, vi->pool.size);
 	stats_u64(s, p, "rx_posted", rq->posted);
 	stats_u64(s, p, "rx_bad_len", rq->bad_len);
 	stats_u64(s, p, "rx_bad_hdr", rq->bad_hdr);

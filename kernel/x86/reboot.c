@@ -119,7 +119,8 @@ static void fixed_button_init(void)
 		return;
 	}
 	outw(PM1_PWRBTN, acpi_power.pm1a_evt);
-	outw((u16)(inw(enable) | PM1_PWRBTN), enable);
+	outw(PM1_PWRBTN,
+	     enable); /* and nothing else: an event that nobody clears would never end */
 }
 
 void acpi_power_button_init(void (*pressed)(void))

@@ -46,28 +46,33 @@ void mem_init(void)
 				(u32)min(lwip_mem_limit / class_size[i], (size_t)~0u));
 }
 
-static struct mem_header *mem_get(size_t total, u32 *class)
+/* The smallest class that a block fits into, or NR_CLASSES. */
+static u32 class_of(size_t total)
 {
-	for (u32 i = 0; i < NR_CLASSES; i++) {
-		if (total <= class_size[i]) {
-			*class = i;
-			return kmem_cache_alloc(&caches[i]);
-		}
-	}
-	*class = NR_CLASSES;
-	return kmalloc(total);
+	u32 i = 0;
+
+	while (i < NR_CLASSES && total > class_size[i])
+		i++;
+	return i;
 }
 
 void *mem_malloc(mem_size_t size)
 {
-	size_t total = size + sizeof(struct mem_header);
+	size_t total = size + sizeof(struct mem_header), limit = lwip_mem_limit;
+	u32 class = class_of(total);
 	struct mem_header *h;
-	u32 class;
 
 	lwip_assert_core_locked();
-	if (unlikely(total > lwip_mem_limit - used))
+	/* Charged is what a block takes, not what was asked for. */
+	if (class < NR_CLASSES)
+		total = class_size[class];
+	/* The last eighth is for what is small: the ACK, the ARP reply that lets memory be freed.
+	 */
+	if (class != 0)
+		limit -= limit / 8;
+	if (unlikely(used > limit || total > limit - used))
 		goto no_mem;
-	h = mem_get(total, &class);
+	h = class < NR_CLASSES ? kmem_cache_alloc(&caches[class]) : kmalloc(total);
 	if (unlikely(!h))
 		goto no_mem;
 	*h = (struct mem_header){ .size = (u32)total, .class = class, .magic = MEM_MAGIC };

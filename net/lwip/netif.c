@@ -9,6 +9,7 @@
  */
 #include "net/lwip/glue.h"
 
+#include "kernel/lib/byteorder.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/string.h"
 #include "net/netdevice.h"
@@ -17,6 +18,8 @@
 #include "lwip/ethip6.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
+#include "lwip/prot/ip.h"
+#include "lwip/prot/ip6.h"
 #include "netif/ethernet.h"
 
 #define IPV6_MIN_MTU 1280 /* RFC 8200, 5 */
@@ -68,6 +71,39 @@ static inline bool pool_low(const struct pkt_buf *pkt)
 	const struct pkt_pool *pool = pkt->destructor_arg;
 
 	return pool->size - pool->used < pool->size / 8;
+}
+
+/*
+ * Can lwIP or an app hold on to this frame? ARP, ICMP, neighbour discovery and bare ACKs are done
+ * with at once; they pass whatever the pool and the heap are like, since they are what lets memory
+ * be freed again. The filter has seen to the headers.
+ */
+static bool may_be_kept(const u8 *frame)
+{
+	const u8 *ip = frame + ETH_HLEN, *l4;
+	u32 len;
+	u8 proto;
+
+	switch (get_unaligned_be16(frame + ETH_HLEN - 2)) {
+	case ETHTYPE_IP:
+		if (get_unaligned_be16(ip + 6) & 0x3fff) /* a fragment */
+			return true;
+		proto = ip[9];
+		l4 = ip + (ip[0] & 0xf) * 4u;
+		len = get_unaligned_be16(ip + 2) - (ip[0] & 0xf) * 4u;
+		break;
+	case ETHTYPE_IPV6:
+		proto = ip[6];
+		l4 = ip + 40;
+		len = get_unaligned_be16(ip + 4);
+		break;
+	default:
+		return false;
+	}
+	if (proto == IP_PROTO_ICMP || proto == IP6_NEXTH_ICMP6)
+		return false;
+	/* Header only, and no FIN, which counts as a byte (RFC 9293, 3.4). */
+	return proto != IP_PROTO_TCP || len > (l4[12] >> 4) * 4u || l4[13] & 1;
 }
 
 static noinline void drop(struct pkt_buf *pkt, enum lwip_filter why)
@@ -127,7 +163,7 @@ noinline void lwip_input(struct pkt_buf *pkt)
 		return;
 	}
 	kick_timers(pkt->data);
-	p = likely(!pool_low(pkt)) ? wrap(pkt) : copy(pkt);
+	p = likely(!pool_low(pkt)) || !may_be_kept(pkt->data) ? wrap(pkt) : copy(pkt);
 	if (likely(p) && unlikely(ethernet_input(p, &lwip_netif) != ERR_OK))
 		pbuf_free(p);
 }

@@ -67,7 +67,7 @@ static void address_event(struct netif *netif, netif_nsc_reason_t reason,
 	if (!(reason & (LWIP_NSC_IPV4_ADDRESS_CHANGED | LWIP_NSC_IPV4_ADDR_VALID)))
 		return;
 	lwip_dhcp_address_event();
-	if (on_address && !ip4_addr_isany(netif_ip4_addr(netif)))
+	if (on_address)
 		on_address(netif);
 }
 

@@ -13,8 +13,10 @@ void lwip_stack_init(void);
 /* Picks the interface that `ip=` names, else the first, and gives it its addresses. */
 void lwip_stack_start(void);
 
-/* Called (softirq, or bottom halves disabled) with each IPv4 address that is configured or
- * confirmed. */
+/*
+ * Called (softirq, or bottom halves disabled) when the IPv4 address was configured, confirmed or
+ * taken away (it is 0.0.0.0 then).
+ */
 void lwip_on_address(void (*fn)(const struct netif *netif));
 
 #endif

@@ -79,7 +79,11 @@ static void sources_are_named_and_strict_refuses_without(void **state)
 	assert_false(random_report());
 	assert_true(fake_log_has("timing jitter only"));
 	assert_true(random_tcp_allowed());
-	assert_int_equal(fake_cmdline("random.strict", "1"), -22);
+	assert_int_equal(fake_cmdline("random.strict", "x"), -22);
+	assert_true(random_tcp_allowed());
+	assert_int_equal(fake_cmdline("random.strict", "1"), 0);
+	assert_false(random_tcp_allowed());
+	assert_int_equal(fake_cmdline("random.strict", "0"), 0);
 	assert_int_equal(fake_cmdline("random.strict", NULL), 0);
 	assert_false(random_tcp_allowed());
 	have_rdrand = true;
