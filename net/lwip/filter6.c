@@ -1,11 +1,13 @@
 /*
  * The IPv6 part of the guard in front of lwIP: lengths, the chain of extension headers, and
  * neighbour discovery, whose options lwIP 2.2.1 follows by their own word (upstream 0a65e654 and
- * 8e75a40a).
+ * 8e75a40a), and whose advertisements it lets take an address in use away from us.
  */
 #include "kernel/lib/byteorder.h"
+#include "kernel/lib/string.h"
 #include "net/lwip/glue.h"
 
+#include "lwip/netif.h"
 #include "lwip/prot/icmp6.h"
 #include "lwip/prot/ip6.h"
 
@@ -52,11 +54,33 @@ static bool nd_option_ok(u8 type, u8 units)
 	}
 }
 
+/*
+ * Is it an address that we use? Tentative ones are not: duplicate address detection must hear that
+ * somebody has them.
+ */
+static bool own_address(const u8 *addr)
+{
+	for (u32 i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+		if (ip6_addr_isvalid(netif_ip6_addr_state(&lwip_netif, i)) &&
+		    !memcmp(netif_ip6_addr(&lwip_netif, i)->addr, addr, 16))
+			return true;
+	}
+	return false;
+}
+
+#define ND_TARGET 8 /* of solicitation and advertisement (RFC 4861, 4.3 and 4.4) */
+
 static enum lwip_filter filter_nd(const u8 *icmp, u32 len, u32 fixed)
 {
 	u32 at = fixed;
 
 	if (len < fixed)
+		return FILTER_ND;
+	/*
+	 * RFC 4862, 5.4.4: what to do when somebody else advertises our address is beyond that
+	 * text. lwIP gives the address up, so that one forged frame would end our IPv6.
+	 */
+	if (icmp[0] == ICMP6_TYPE_NA && own_address(icmp + ND_TARGET))
 		return FILTER_ND;
 	while (at < len) {
 		if (len - at < 8 || !nd_option_ok(icmp[at], icmp[at + 1]) ||

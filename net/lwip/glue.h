@@ -35,7 +35,8 @@ enum lwip_filter {
 	FILTER_TCP,
 	FILTER_UDP,
 	FILTER_ICMP,
-	FILTER_ND,      /* a neighbour discovery option of length 0 or past the end */
+	FILTER_ND,      /* an option of neighbour discovery of length 0 or past the end; our own
+			 * address, advertised by somebody else */
 	FILTER_ND_FRAG, /* neighbour discovery in fragments (RFC 6980) */
 	FILTER_TCP_OPT, /* an option past the TCP header; found after reassembly (hooks.c) */
 	NR_FILTERS,

@@ -132,6 +132,12 @@
 #define TCP_LISTEN_BACKLOG 1           /* half-open connections per listener are bounded ... */
 #define TCP_DEFAULT_LISTEN_BACKLOG 255 /* ... at the most lwIP can count */
 #define TCP_SYNMAXRTX 3
+/*
+ * Unanswered retransmissions, or window probes, until a connection is given up: 94 s with the timeout of
+ * 1.5 s that lwIP has on a quick network, and 189 s at the most (RFC 9293, 3.8.3 asks for some 100 s).
+ * With the default of 12 a peer that vanished holds the data it never acknowledged for up to 38 minutes.
+ */
+#define TCP_MAXRTX 6
 #define LWIP_TCP_KEEPALIVE 1 /* a peer that vanished is found out (apps turn it on) */
 #define TCP_KEEPIDLE_DEFAULT 60000UL
 #define TCP_KEEPINTVL_DEFAULT 15000UL

@@ -241,7 +241,8 @@ u32 fx_tcp(u8 *buf, const struct fx_tcp *t)
 	put32(seg + 8, t->ack);
 	seg[12] = (u8)(hlen / 4 << 4);
 	seg[13] = t->flags;
-	put16(seg + 14, t->window ? t->window : 65535);
+	if (!t->zero_window)
+		put16(seg + 14, t->window ? t->window : 65535);
 	if (t->opt_len)
 		memcpy(seg + 20, t->options, t->opt_len);
 	if (t->data_len)

@@ -52,7 +52,8 @@ struct fx_tcp {
 	u16 sport, dport;
 	u32 seq, ack;
 	u8 flags;
-	u16 window;
+	u16 window;       /* 0: 65535 */
+	bool zero_window; /* really 0 */
 	const void *options;
 	u32 opt_len;
 	const void *data;

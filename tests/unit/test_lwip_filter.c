@@ -8,7 +8,10 @@
 #include "net/lwip/glue.h"
 #include "net/lwip/hooks.h"
 
+#include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
+
+struct netif lwip_netif;
 
 static enum lwip_filter judge(const void *frame, u32 len)
 {
@@ -182,6 +185,47 @@ static void test_nd_options(void **state)
 	}
 }
 
+/* An advertisement of an address that is ours passes while that is in question only; a
+ * solicitation always does. */
+static void test_nd_own_address(void **state)
+{
+	static const struct {
+		u8 addr_state;
+		enum lwip_filter want;
+	} cases[] = {
+		{ IP6_ADDR_INVALID, FILTER_OK },     { IP6_ADDR_TENTATIVE, FILTER_OK },
+		{ IP6_ADDR_TENTATIVE_1, FILTER_OK }, { IP6_ADDR_DUPLICATED, FILTER_OK },
+		{ IP6_ADDR_VALID, FILTER_ND },       { IP6_ADDR_PREFERRED, FILTER_ND },
+	};
+	u8 m[32] = { 136, [8] = 0xfe, 0x80, [22] = 1, 2, 2, 1 };
+	ip6_addr_t own = { 0 };
+
+	(void)state;
+	memcpy(own.addr, m + 8, 16);
+	ip6_addr_set_zone(&own, 1);
+	for (u32 slot = 0; slot < LWIP_IPV6_NUM_ADDRESSES; slot++) {
+		ip_addr_copy_from_ip6(lwip_netif.ip6_addr[slot], own);
+		for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+			u64 before = lwip_filter_count[FILTER_ND];
+
+			lwip_netif.ip6_addr_state[slot] = cases[i].addr_state;
+			m[0] = 136;
+			assert_int_equal(judge6(58, m, 32), cases[i].want);
+			assert_int_equal(judge6(58, m, 24), cases[i].want);
+			assert_int_equal(lwip_filter_count[FILTER_ND] - before,
+					 cases[i].want == FILTER_ND ? 2 : 0);
+			m[23]++; /* another's */
+			assert_int_equal(judge6(58, m, 32), FILTER_OK);
+			m[23]--;
+			m[0] = 135;
+			m[24] = 1;
+			assert_int_equal(judge6(58, m, 32), FILTER_OK);
+			m[24] = 2;
+		}
+		memset(&lwip_netif, 0, sizeof(lwip_netif));
+	}
+}
+
 static void test_extension_headers(void **state)
 {
 	u8 h[64] = { 0 };
@@ -343,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_ipv4_lengths),
 		cmocka_unit_test(test_tcp_and_udp_headers),
 		cmocka_unit_test(test_nd_options),
+		cmocka_unit_test(test_nd_own_address),
 		cmocka_unit_test(test_extension_headers),
 		cmocka_unit_test(test_ipv6_fragments),
 		cmocka_unit_test(test_tcp_options),
