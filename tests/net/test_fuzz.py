@@ -94,7 +94,6 @@ class Fuzzer:
     def __init__(self, seed):
         self.rng = random.Random(seed)
         self.conns = {}
-        self.used = set()
 
     def chance(self, p):
         """True with probability p."""
@@ -146,7 +145,6 @@ class Fuzzer:
         key = (i, v6, r.randrange(1024, 1100), r.choice(PORTS))
         seq = r.getrandbits(32)
         self.conns[key] = [seq + 1, None]
-        self.used.add(key)
         flags = SYN if self.chance(0.95) else r.randrange(256)
         data = b"" if self.chance(0.95) else r.randbytes(30)
         return self.carry(i, v6, 6, segment(key, seq, 0, flags, data, r.choice([0, 1, 100, 65535, 65535]), self.options()))
@@ -267,8 +265,8 @@ class Fuzzer:
             return self.arp(i)
         return self.icmp6(i) if dice < 0.96 else self.flipped(i, v6)
 
-    def heard(self, frame, ending=False):
-        """Follows what the guest sends. Returns the frame to answer with, or None. ending: connections are reset."""
+    def heard(self, frame):
+        """Follows what the guest sends. Returns the frame to answer with, or None."""
         kind = frame[12:14]
         if kind == b"\x08\x06" and frame[21] == 1 and frame[38:41] == ip4(0)[:3] and 100 <= frame[41] < 100 + STATIONS:
             i = frame[41] - 100
@@ -283,59 +281,33 @@ class Fuzzer:
             i, v6, at, length = frame[53], True, 54, int.from_bytes(frame[18:20], "big")
         else:
             return None
-        sport, dport, seq, ack, offset, flags = struct.unpack("!HHIIBB", frame[at:at + 14])
+        sport, dport, seq, _, offset, flags = struct.unpack("!HHIIBB", frame[at:at + 14])
         key = (i, v6, dport, sport)
         if flags & RST:
             self.conns.pop(key, None)
             return None
-        if ending:
-            return self.carry_whole(key, segment(key, ack, 0, RST))
         conn = self.conns.get(key)
         after = seq + length - (offset >> 4) * 4 + bool(flags & FIN) + bool(flags & SYN) & 0xffffffff
         if conn and (conn[1] is None or (after - conn[1] & 0xffffffff) < 1 << 31 and self.chance(0.95)):
             conn[1] = after
         return None
 
-    @staticmethod
-    def carry_whole(key, seg):
-        """The one frame with a segment of connection key."""
-        return packet6(key[0], 6, seg) if key[1] else packet4(key[0], 6, seg, 0)
 
-
-def converse(port, fuzzer, ending=False):
+def converse(port, fuzzer):
     """Answers what has arrived."""
     while select.select([port.sock], [], [], 0)[0]:
         frame, addr = port.sock.recvfrom(65536)
         if addr[2] != socket.PACKET_OUTGOING and frame[6:12] == GUEST_MAC:
-            answer = fuzzer.heard(frame, ending)
+            answer = fuzzer.heard(frame)
             if answer:
                 port.send(answer)
-
-
-def listen(port, fuzzer, seconds):
-    """Lets time pass in which connections are reset whenever the guest speaks of them."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        converse(port, fuzzer, ending=True)
-        time.sleep(0.005)
-
-
-def reset_all(port, fuzzer):
-    """Ends what is left, so that it need not time out: an ACK out of the blue makes the guest say where it stands.
-    First and between, what still waits in the tap passes; later rounds are for what got lost."""
-    listen(port, fuzzer, 1)
-    for _ in range(3):
-        for n, key in enumerate(sorted(fuzzer.used)):
-            port.send(fuzzer.carry_whole(key, segment(key, 0, 0, ACK)))
-            if n % 10 == 9:
-                listen(port, fuzzer, 0.005)
-        listen(port, fuzzer, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fuzz(guest, lan, seed):
-    """The guest lives, serves, and has everything back."""
+    """The guest lives, serves, and gets everything back, though nobody answers or resets what was left open: reassembly
+    after a minute, unanswered data after six tries, silent connections by keepalive after two minutes."""
     guest.wait_line(r"IPv6 address \S+ is valid")
     before = netstat.read(lan)
     port, fuzzer, sent = lan.port(), Fuzzer(seed), 0
@@ -349,12 +321,11 @@ def test_fuzz(guest, lan, seed):
         time.sleep(0.004)
     where = f"seed {seed}, {sent} frames"
     assert guest.alive(), f"{where}: {guest.panics()}\n{guest.log.tail()}"
-    reset_all(port, fuzzer)
     assert sent > 1000, where
     try:
         assert_answers(lan, "10.0.2.2")
         tcp.assert_echo(lan)
-        netstat.settled(lan, before, timeout=90)
+        netstat.settled(lan, before, timeout=240)
     except (AssertionError, OSError) as e:
         raise AssertionError(f"{where}: {e}") from e
     assert guest.alive(), f"{where}: {guest.panics()}\n{guest.log.tail()}"
