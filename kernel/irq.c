@@ -154,16 +154,6 @@ void common_interrupt(u32 vector)
 	irq_exit();
 }
 
-u64 kstat_irqs(int irq)
-{
-	return valid(irq) ? irq_desc[irq].count : 0;
-}
-
-u64 kstat_spurious(void)
-{
-	return spurious;
-}
-
 static void irq_stats(struct stats_sink *s)
 {
 	u64 total = 0;

@@ -46,8 +46,4 @@ int __must_check request_irq(int irq, irq_handler_t handler, unsigned int flags,
 			     void *dev_id);
 void free_irq(int irq, void *dev_id);
 
-/* How often the number fired, and how often no handler wanted it. */
-u64 kstat_irqs(int irq);
-u64 kstat_spurious(void);
-
 #endif

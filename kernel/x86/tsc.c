@@ -239,11 +239,6 @@ void clockevent_program(u64 ns)
 	apic_timer_set((u32)min(count, (u64)~0u));
 }
 
-void clockevent_stop(void)
-{
-	apic_timer_set(0);
-}
-
 static u64 refine_tsc;
 
 bool tsc_refine_start(void)

@@ -26,7 +26,6 @@ u64 tsc_read_ns(void);
  * steps), at least 1.
  */
 void clockevent_program(u64 ns);
-void clockevent_stop(void);
 
 /*
  * A second, longer look at the PIT without waiting for it: start, and 20 to 40 ms later finish,

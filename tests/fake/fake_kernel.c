@@ -540,16 +540,6 @@ __fake void free_irq(int irq, void *dev_id)
 	panic("free_irq(%d): no such handler", irq);
 }
 
-__fake u64 kstat_irqs(int irq)
-{
-	return irqs[irq].count;
-}
-
-__fake u64 kstat_spurious(void)
-{
-	return spurious;
-}
-
 unsigned int fake_irq_handlers(int irq)
 {
 	unsigned int n = 0;

@@ -10,6 +10,7 @@
 #include "kernel/lib/byteorder.h"
 #include "kernel/time.h"
 #include "net/lwip/glue.h"
+#include "net/lwip/memp_priv.h"
 #include "tests/fake/fake_kernel.h"
 
 #include "lwip/netif.h"
@@ -210,6 +211,26 @@ static void test_dead_peers_are_given_up(void **state)
 		send_flags(PSH | ACK, data, sizeof(data));
 		fx_forget(); /* and never a word again: fx_end() wants everything back */
 	}
+}
+
+/*
+ * Both sides have ended, and the peer acknowledges nothing: the app's minute counts, not the many
+ * retransmissions after which lwIP gives up by itself.
+ */
+static void test_http_closing_peer_that_is_dead(void **state)
+{
+	(void)state;
+	dial(80);
+	send_flags(PSH | ACK, "x\r\n\r\n", 5);
+	fx_forget();
+	send_flags(FIN | ACK, NULL, 0);
+	fx_forget();
+	assert_int_equal(lwip_memp_used(MEMP_TCP_PCB), 1);
+	for (u32 i = 0; i < 70; i++) {
+		fake_time_advance(NSEC_PER_SEC);
+		fx_forget();
+	}
+	assert_int_equal(lwip_memp_used(MEMP_TCP_PCB), 0);
 }
 
 /* A closed window, probes answered: alive but no use. */
@@ -504,6 +525,7 @@ int main(void)
 		FX_TEST(test_echo_single_bytes),
 		FX_TEST(test_echo_reset),
 		FX_TEST(test_dead_peers_are_given_up),
+		FX_TEST(test_http_closing_peer_that_is_dead),
 		FX_TEST(test_a_peer_that_never_reads),
 		FX_TEST(test_discard_and_chargen),
 		FX_TEST(test_udp_echo),

@@ -26,10 +26,6 @@ void clockevent_program(u64 ns)
 	programmed_for = now + ns;
 }
 
-void clockevent_stop(void)
-{
-}
-
 bool tsc_refine_start(void)
 {
 	return false;
