@@ -3,6 +3,8 @@ import random
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment,
+                                defragment6)
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
@@ -251,3 +253,53 @@ def test_address_configuration_is_still_ours(wired):
         wire.inject(to_guest(ARP(op=2, hwsrc=HOST_MAC, psrc=f"10.0.2.{n}", hwdst=MAC, pdst="10.0.2.2")))
         wire.inject(to_guest(ARP(op=1, hwsrc=HOST_MAC, psrc=f"10.0.2.{n}", pdst="10.0.2.2")))
     serves(net)
+
+
+def test_path_mtu_shrinks_under_a_segment(lan, boot):
+    """Packet Too Big for a TCP segment that is out (RFC 8201): it is sent again in fragments, as often as it takes,
+    and they are whole each time."""
+    guest_ip, peer_ip, mac = "fe80::5054:ff:fe12:3456", "fe80::66", "52:54:00:00:00:66"
+    g = boot(lan, append="diag")
+    g.ready()
+    g.wait_line(rf"IPv6 address {guest_ip} is valid")
+    port = lan.port()
+    head = Ether(dst=MAC, src=mac) / IPv6(src=peer_ip, dst=guest_ip, hlim=255)
+    port.send(head / ICMPv6ND_NA(tgt=peer_ip, R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=mac))
+    port.send(head / TCP(sport=4000, dport=19, flags="S", seq=1, options=[("MSS", 1440)], window=65535))
+
+    def answer(pkt):
+        """A frame for the peer, with its neighbour solicitations answered."""
+        if IPv6 in pkt and pkt[IPv6].nh == 58 and pkt[IPv6].payload.type == 135 and pkt[IPv6].payload.tgt == peer_ip:
+            port.send(head / ICMPv6ND_NA(tgt=peer_ip, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=mac))
+        return pkt.dst == mac and IPv6 in pkt
+
+    synack = port.expect(lambda p: answer(p) and TCP in p and p[TCP].flags == "SA")
+    ack = synack[TCP].seq + 1
+    port.send(head / TCP(sport=4000, dport=19, flags="A", seq=2, ack=ack, window=65535))
+    first = port.expect(lambda p: answer(p) and TCP in p and len(p[TCP].payload) > 1280)
+    assert first is not None and first[TCP].seq == ack
+    text = bytes(first[TCP].payload)
+    port.send(head / ICMPv6PacketTooBig(mtu=1280) / Raw(bytes(first[IPv6])[:1200]))
+    fragments, times = [], 0
+    for frame in port.frames(30):
+        pkt = Ether(frame)
+        if not answer(pkt) or IPv6ExtHdrFragment not in pkt:
+            continue
+        assert len(frame) <= 14 + 1280
+        fragments.append(pkt[IPv6])
+        if pkt[IPv6ExtHdrFragment].m:
+            continue
+        whole = IPv6(bytes(defragment6(fragments)))
+        fragments = []
+        if whole[TCP].seq != ack:
+            continue
+        assert bytes(whole[TCP].payload) == text
+        summed = whole.copy()
+        del summed[TCP].chksum
+        assert IPv6(bytes(summed))[TCP].chksum == whole[TCP].chksum
+        times += 1
+        if times == 3:
+            break
+    assert times == 3, f"sent again {times} times"
+    serves(lan)
+    assert g.alive()

@@ -8,8 +8,10 @@
 #include "net/lwip/glue.h"
 #include "tests/fake/fake_kernel.h"
 
+#include "lwip/ip6_frag.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
+#include "lwip/prot/ip6.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
 #include "netif/ethernet.h"
@@ -292,6 +294,68 @@ static void test_persist_with_a_large_window(void **state)
 	}
 }
 
+/* The payload of a fragmented datagram, as it went out since fx_forget(). */
+static u32 join_fragments(u8 *to)
+{
+	u32 len = 0;
+
+	for (u32 i = 0; i < fx_nr_tx; i++) {
+		const u8 *b = fx_tx[i].bytes;
+		u32 n = get_unaligned_be16(b + 18) - 8u;
+
+		assert_int_equal(b[20], IP6_NEXTH_FRAGMENT);
+		assert_int_equal(fx_tx[i].len, 14 + 40 + 8 + n);
+		assert_true(fx_tx[i].len <= 14u + 1500);
+		assert_int_equal(get_unaligned_be16(b + 56) & 0xfff8, len);
+		assert_int_equal(get_unaligned_be16(b + 56) & 1, i + 1 < fx_nr_tx);
+		memcpy(to + len, b + 62, n);
+		len += n;
+	}
+	return len;
+}
+
+/* 0007: TCP sends the same pbufs again after a timeout; to a multicast group, which needs no
+ * neighbour. The pieces end in odd places. */
+static void test_fragmented_segment_is_sent_again(void **state)
+{
+	static const u16 pieces[] = { 40, 17, 1, 1500, 1399, 600 };
+	ip6_addr_t all_nodes = { { PP_HTONL(0xff020000), 0, 0, PP_HTONL(1) } };
+	u8 data[40 + 4096], back[4096];
+	struct pbuf *p = NULL;
+	u32 at = 0, len;
+
+	(void)state;
+	fill_pattern(data, sizeof(data));
+	for (u32 i = 0; i < ARRAY_SIZE(pieces); i++) {
+		struct pbuf *q = pbuf_alloc(PBUF_RAW, pieces[i], PBUF_RAM);
+
+		memcpy(q->payload, data + at, pieces[i]);
+		at += pieces[i];
+		if (p)
+			pbuf_cat(p, q);
+		else
+			p = q;
+	}
+	len = at - 40;
+	for (u32 round = 0; round < 3; round++) {
+		const struct pbuf *q = p;
+
+		assert_int_equal(ip6_frag(p, &lwip_netif, &all_nodes), ERR_OK);
+		assert_true(fx_nr_tx >= 3);
+		assert_int_equal(join_fragments(back), len);
+		assert_memory_equal(back, data + 40, len);
+		fx_forget();
+		at = 0;
+		for (u32 i = 0; i < ARRAY_SIZE(pieces); i++, q = q->next) {
+			assert_int_equal(q->len, pieces[i]);
+			assert_int_equal(q->tot_len, len + 40 - at);
+			assert_memory_equal(q->payload, data + at, pieces[i]);
+			at += pieces[i];
+		}
+	}
+	pbuf_free(p);
+}
+
 int run_patch_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -302,6 +366,7 @@ int run_patch_tests(void)
 		FX_TEST(test_window_grows_from_zero),
 		FX_TEST(test_zero_window_probe_takes_the_last_byte),
 		FX_TEST(test_persist_with_a_large_window),
+		FX_TEST(test_fragmented_segment_is_sent_again),
 	};
 
 	return cmocka_run_group_tests_name("patches", tests, NULL, NULL);
