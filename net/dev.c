@@ -30,6 +30,8 @@ void netif_napi_add(struct net_device *dev, struct napi_struct *napi,
 {
 	*napi = (struct napi_struct){ .poll = poll, .weight = weight, .dev = dev };
 	INIT_LIST_HEAD(&napi->poll_list);
+	INIT_LIST_HEAD(&napi->gro_list);
+	INIT_LIST_HEAD(&napi->rx_list);
 }
 
 void __napi_schedule(struct napi_struct *napi)
@@ -49,9 +51,11 @@ void napi_schedule(struct napi_struct *napi)
 
 bool napi_complete_done(struct napi_struct *napi, int work_done)
 {
-	unsigned long old = __atomic_load_n(&napi->state, __ATOMIC_RELAXED), new;
+	unsigned long old, new;
 
-	(void)work_done; /* GRO flushes by it */
+	if (work_done)
+		napi_gro_flush(napi);
+	old = __atomic_load_n(&napi->state, __ATOMIC_RELAXED);
 	do {
 		new = old &NAPI_STATE_MISSED ? NAPI_STATE_SCHED : 0;
 	} while (!__atomic_compare_exchange_n(&napi->state, &old, new, false, __ATOMIC_ACQ_REL,
@@ -126,14 +130,27 @@ noinline void netif_receive_pkt(struct pkt_buf *pkt)
 {
 	struct net_device *dev = pkt->dev;
 
+	dev->stats.rx_packets++;
+	dev->stats.rx_bytes += pkt->len - pkt->data_len;
 	if (unlikely(!net_stack)) {
-		dev->stats.rx_dropped_no_stack++;
+		dev->stats.rx_dropped_no_stack += pkt_segs(pkt);
 		pkt_free(pkt);
 		return;
 	}
-	dev->stats.rx_packets++;
-	dev->stats.rx_bytes += pkt->len;
 	net_stack->receive(pkt);
+}
+
+noinline void netif_receive_list(struct list_head *list, bool more)
+{
+	while (!list_empty(list)) {
+		struct pkt_buf *pkt = list_first_entry(list, struct pkt_buf, list);
+
+		list_del(&pkt->list);
+		/* One doorbell for all the answers: the last one's. */
+		softnet_data.rx_more = more || !list_empty(list) ? pkt->dev : NULL;
+		netif_receive_pkt(pkt);
+	}
+	softnet_data.rx_more = NULL;
 }
 
 /* ---- transmit ---- */
@@ -280,21 +297,14 @@ static const struct {
 	const char *name;
 	size_t offset;
 } netdev_stats[] = {
-	STAT(rx_packets),
-	STAT(rx_bytes),
-	STAT(tx_packets),
-	STAT(tx_bytes),
-	STAT(rx_dropped_otherhost),
-	STAT(rx_dropped_no_stack),
-	STAT(rx_dropped_short),
-	STAT(rx_dropped_proto),
-	STAT(rx_dropped_filter),
-	STAT(rx_dropped_no_mem),
-	STAT(tx_dropped_qlen),
-	STAT(tx_dropped_no_mem),
-	STAT(tx_dropped_down),
-	STAT(tx_dropped_too_long),
-	STAT(tx_copied),
+	STAT(rx_packets),          STAT(rx_bytes),
+	STAT(tx_packets),          STAT(tx_bytes),
+	STAT(rx_gro_merged),       STAT(rx_dropped_otherhost),
+	STAT(rx_dropped_no_stack), STAT(rx_dropped_short),
+	STAT(rx_dropped_proto),    STAT(rx_dropped_filter),
+	STAT(rx_dropped_no_mem),   STAT(tx_dropped_qlen),
+	STAT(tx_dropped_no_mem),   STAT(tx_dropped_down),
+	STAT(tx_dropped_too_long), STAT(tx_copied),
 	STAT(tx_requeued),
 };
 _Static_assert(sizeof(struct net_device_stats) == ARRAY_SIZE(netdev_stats) * sizeof(u64),

@@ -32,6 +32,10 @@ struct napi_struct {
 	int weight;
 	unsigned long state; /* NAPI_STATE_*: masks */
 	struct net_device *dev;
+	/* net/gro.c: packets held to grow, and those on their way to the stack. Empty between
+	 * polls. */
+	struct list_head gro_list, rx_list;
+	u32 gro_count, rx_count;
 };
 
 enum netdev_tx {
@@ -50,9 +54,9 @@ struct net_device_ops {
 
 /* Each frame is counted as handed over, and if it went no further, once under one reason. */
 struct net_device_stats {
-	u64 rx_packets,
-		rx_bytes; /* handed to the stack, which may still drop it under a reason below */
+	u64 rx_packets, rx_bytes; /* from the driver; dropped, if so, under a reason below */
 	u64 tx_packets, tx_bytes; /* given to the device */
+	u64 rx_gro_merged;        /* of rx_packets: made part of the one before */
 	u64 rx_dropped_otherhost; /* for another MAC address */
 	u64 rx_dropped_no_stack;  /* no one listens */
 	u64 rx_dropped_short;     /* shorter than its headers */
@@ -87,6 +91,7 @@ struct net_device {
 	bool tx_stopped; /* netif_tx_stop_queue(): the ring has no room */
 	bool carrier;
 	bool registered;
+	bool gro;              /* merge received TCP segments (Linux's NETIF_F_GRO) */
 	void *ml_priv;         /* the driver's */
 	void *rx_handler_data; /* the stack's */
 	struct net_device *next;
@@ -142,11 +147,24 @@ static inline bool napi_schedule_prep(struct napi_struct *napi)
 }
 void __napi_schedule(struct napi_struct *napi);
 void napi_schedule(struct napi_struct *napi);
-/* The poll function found less than its budget: off the list. True if the interrupt may be enabled
- * again. */
+/*
+ * The poll function found less than its budget: what GRO holds goes to the stack, and the NAPI off
+ * the list. True if the interrupt may be enabled again.
+ */
 bool napi_complete_done(struct napi_struct *napi, int work_done);
 
-/* A frame for the stack; owns pkt from here on. */
+/*
+ * A frame for the stack, from a poll function, on its way through GRO; owns pkt from here on. All
+ * have been delivered when napi_complete_done() or napi_gro_flush() returns.
+ */
+void napi_gro_receive(struct napi_struct *napi, struct pkt_buf *pkt);
+/* For a poll that has used up its budget, before it returns. */
+void napi_gro_flush(struct napi_struct *napi);
+
+/* Frames for the stack in order; owns them from here on. more: the poll will deliver more, or see
+ * to its device's doorbell anyway. */
+void netif_receive_list(struct list_head *list, bool more);
+/* One of them. */
 void netif_receive_pkt(struct pkt_buf *pkt);
 
 /*
@@ -157,28 +175,24 @@ int dev_queue_xmit(struct pkt_buf *pkt);
 
 /* What Linux keeps per CPU; one CPU here. */
 struct softnet_data {
-	struct list_head poll_list;    /* scheduled NAPIs */
-	const struct net_device *held; /* see netdev_hold_doorbell() */
+	struct list_head poll_list; /* scheduled NAPIs */
+	/* The device whose frames are being delivered, while more of them follow: the doorbell for
+	 * the answers waits. */
+	const struct net_device *rx_more;
 	bool xmit_more;
 	u64 time_squeeze; /* net_rx_action stopped by its bounds with work left */
 };
 extern struct softnet_data softnet_data;
 
 /*
- * For the time of one ndo_start_xmit(): another frame for the same device follows, or its driver
- * has promised to look after the doorbell, so that it may be held back (Linux's name).
+ * For the time of one ndo_start_xmit(): another frame for the same device follows, or the poll that
+ * delivers to the stack right now will end with the driver's own look at its doorbell, so that it
+ * may be held back (Linux's name). A driver must therefore look after it at the end of each of its
+ * polls that called napi_gro_receive().
  */
 static inline bool netdev_xmit_more(void)
 {
 	return softnet_data.xmit_more;
-}
-/*
- * The driver of dev, from its poll: the answers to what it hands up now will be followed by more,
- * and in any case by the driver's own look at its doorbell. NULL: no longer.
- */
-static inline void netdev_hold_doorbell(const struct net_device *dev)
-{
-	softnet_data.held = dev;
 }
 
 /*

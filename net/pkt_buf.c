@@ -62,6 +62,7 @@ static struct pkt_buf *pool_get(struct pkt_pool *pool, void (*destructor)(struct
 	pkt->nr_frags = 0;
 	pkt->in_use = true;
 	pkt->headroom = 0;
+	pkt->frag_list = NULL;
 	return pkt;
 }
 
@@ -103,7 +104,14 @@ void pkt_pool_exit(struct pkt_pool *pool)
 
 void pkt_free(struct pkt_buf *pkt)
 {
+	struct pkt_buf *piece = pkt->frag_list;
+
 	pkt->destructor(pkt);
+	while (unlikely(piece)) {
+		pkt = piece;
+		piece = pkt->frag_list;
+		pkt->destructor(pkt);
+	}
 }
 
 static void pkt_release_rx(struct pkt_buf *pkt)
@@ -115,8 +123,12 @@ struct pkt_buf *pkt_alloc_rx(struct pkt_pool *pool)
 {
 	struct pkt_buf *pkt = pool_get(pool, pkt_release_rx);
 
-	if (likely(pkt))
+	if (likely(pkt)) {
 		pkt->data = (u8 *)pkt_priv(pkt) + PKT_PRIV_SIZE + PKT_HEADROOM;
+		pkt->data_len = 0;
+		pkt->gso_segs = 0;
+		pkt->ip_summed = CHECKSUM_NONE;
+	}
 	return pkt;
 }
 

@@ -25,6 +25,10 @@ struct pkt_pool;
 /* In front of a frame: virtio_net_hdr (12) rounded up so that the IP header is 4-byte aligned. */
 #define PKT_HEADROOM 18
 
+/* Linux's words for what is known of a received packet's TCP checksum. */
+#define CHECKSUM_NONE 0
+#define CHECKSUM_UNNECESSARY 1 /* verified; after a merge, not even right in the header */
+
 struct pkt_frag {
 	const void *addr;
 	u32 len;
@@ -39,9 +43,17 @@ struct pkt_buf {
 	void *destructor_arg; /* receive: struct pkt_pool *; transmit: the stack's */
 
 	u8 *data;     /* receive: first byte of the frame */
-	u32 len;      /* bytes of the whole frame */
+	u32 len;      /* bytes of the whole frame, data_len included */
+	u32 data_len; /* receive: of them, the bytes in frag_list */
+	/*
+	 * Receive: further pieces of the payload, each a packet of its own linked by this member,
+	 * which GRO took off their headers. The whole is one packet with one owner.
+	 */
+	struct pkt_buf *frag_list;
+	u16 gso_segs; /* receive: frames that this one was merged of; 0: it is one */
 	u16 nr_frags; /* transmit: pieces in frags[], 1 to PKT_MAX_FRAGS; receive: 0 */
 	u8 in_use;    /* catches a double free */
+	u8 ip_summed; /* receive: CHECKSUM_* */
 	/*
 	 * Transmit: bytes in front of frags[0] that the driver may overwrite while it owns the
 	 * packet (the headroom of a receive block, or lwIP's PBUF_LINK_ENCAPSULATION_HLEN). With 12
@@ -50,8 +62,8 @@ struct pkt_buf {
 	 */
 	u8 headroom;
 
-	/* The driver's scratch for this packet while it owns it: the virtio_net_hdr of a transmit.
-	 */
+	/* The owner's scratch: the driver's virtio_net_hdr of a transmit, GRO's while it holds the
+	 * packet. */
 	u8 cb[16] __aligned(8);
 
 	struct pkt_frag
@@ -68,8 +80,13 @@ static inline struct pkt_buf *pkt_from_priv(void *priv)
 	return (struct pkt_buf *)((u8 *)priv - ALIGN_UP(sizeof(struct pkt_buf), 16));
 }
 
-/* Gives the packet up: its destructor runs. */
+/* Gives the packet up, and its frag_list with it: each one's destructor runs. */
 void pkt_free(struct pkt_buf *pkt);
+/* Frames that a received packet was made of. */
+static inline u32 pkt_segs(const struct pkt_buf *pkt)
+{
+	return pkt->gso_segs ? pkt->gso_segs : 1;
+}
 
 /* net_dev_init() calls it: the transmit packets, as many as memory allows up to 2048. Task, once.
  */

@@ -42,7 +42,7 @@ noinline bool sch_direct_xmit(struct pkt_buf *pkt, struct net_device *dev)
 {
 	u32 len = pkt->len; /* the packet is the driver's, and may be gone, once it said OK */
 
-	softnet_data.xmit_more = dev->qdisc.qlen != 0 || softnet_data.held == dev;
+	softnet_data.xmit_more = dev->qdisc.qlen != 0 || softnet_data.rx_more == dev;
 	if (likely(dev->netdev_ops->ndo_start_xmit(pkt, dev) == NETDEV_TX_OK)) {
 		dev->stats.tx_packets++;
 		dev->stats.tx_bytes += len;

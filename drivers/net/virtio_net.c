@@ -303,7 +303,7 @@ static noinline void receive_buf(struct receive_queue *rq, struct pkt_buf *pkt, 
 		goto drop;
 	}
 	pkt->len = len - rq->hdr_len;
-	netif_receive_pkt(pkt);
+	napi_gro_receive(&rq->napi, pkt);
 	return;
 drop:
 	pkt_free(pkt);
@@ -311,27 +311,16 @@ drop:
 
 static noinline int virtnet_receive(struct receive_queue *rq, int budget)
 {
-	struct net_device *dev = &rq->vi->dev;
 	struct virtqueue *vq = rq->vq;
 	struct pkt_buf *pkt;
 	int received = 0;
-	bool more = true;
 	u32 len;
 
-	while (more && received < budget && (pkt = virtqueue_get_buf(vq, &len))) {
+	while (received < budget && (pkt = virtqueue_get_buf(vq, &len))) {
 		received++;
 		rq->posted--;
-		/* While more frames wait, one doorbell for all the answers will do: the last one's.
-		 */
-		more = virtqueue_more_used(vq);
-		netdev_hold_doorbell(more ? dev : NULL);
 		receive_buf(rq, pkt, len);
 	}
-	netdev_hold_doorbell(NULL);
-	/* What the stack holds is what is neither free nor posted. */
-	rq->held_max = max(rq->held_max, rq->vi->pool.used - rq->posted);
-	if (vq->num_free >= rq->refill_batch || unlikely(rq->starved))
-		try_fill_recv(rq);
 	return received;
 }
 
@@ -349,10 +338,17 @@ int virtnet_poll(struct napi_struct *napi, int budget)
 	if (tx_in_flight(sq))
 		virtnet_poll_cleantx(sq);
 	received = virtnet_receive(rq, budget);
-	if (unlikely(sq->unkicked))
-		virtnet_kick_tx(sq);
 	if (likely(received < budget))
 		virtqueue_napi_complete(napi, rq->vq, received);
+	else
+		napi_gro_flush(napi);
+	/* Held back while more frames followed, and the last had no answer. */
+	if (unlikely(sq->unkicked))
+		virtnet_kick_tx(sq);
+	/* What the stack holds is what is neither free nor posted. */
+	rq->held_max = max(rq->held_max, vi->pool.used - rq->posted);
+	if (rq->vq->num_free >= rq->refill_batch || unlikely(rq->starved))
+		try_fill_recv(rq);
 	if (unlikely(rq->starved))
 		virtnet_await_tx(sq);
 	if (unlikely(virtqueue_is_broken(rq->vq) || virtqueue_is_broken(sq->vq)))

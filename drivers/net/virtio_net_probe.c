@@ -78,7 +78,15 @@ FEATURE_WORD(indirect, BIT(VIRTIO_RING_F_INDIRECT_DESC));
 FEATURE_WORD(packed, BIT(VIRTIO_F_RING_PACKED));
 FEATURE_WORD(ctrl_vq, BIT(VIRTIO_NET_F_CTRL_VQ));
 FEATURE_WORD(mq, BIT(VIRTIO_NET_F_MQ));
-FEATURE_WORD(gro, 0ull); /* software: no bit of the device's */
+
+/* Ours, not the device's: merge received TCP segments. */
+static bool gro_wanted = true;
+
+static int __must_check set_gro(const char *val)
+{
+	return param_set_bool(val, &gro_wanted);
+}
+__setup("virtio_net.gro", set_gro);
 
 /* ---- negotiation and queues ---- */
 
@@ -360,6 +368,7 @@ static void virtnet_init_info(struct virtnet_info *vi, struct virtio_device *vde
 {
 	vi->vdev = vdev;
 	vi->dev.netdev_ops = &virtnet_netdev;
+	vi->dev.gro = gro_wanted;
 	vi->dev.ml_priv = vi;
 	for (int i = 0; i < VIRTNET_MAX_QP; i++) {
 		vi->rq[i].vi = vi->sq[i].vi = vi;

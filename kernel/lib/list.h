@@ -88,4 +88,7 @@ static inline void list_splice_init(struct list_head *list, struct list_head *he
 	    n = list_next_entry(pos, member);                        \
 	     &pos->member != (head); pos = n, n = list_next_entry(n, member))
 
+/* In order; the body must not take pos off. */
+#define list_for_each(pos, head) for (pos = (head)->next; pos != (head); pos = pos->next)
+
 #endif

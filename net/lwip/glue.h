@@ -16,6 +16,8 @@ struct stats_sink;
 
 /* lwIP's one interface; nothing is linked to it before lwip_attach(). */
 extern struct netif lwip_netif;
+/* Frames that the packet which lwIP is looking at was merged of. */
+extern u32 lwip_rx_segs;
 /* Makes dev that interface, up, with its IPv6 link-local address on the way. */
 void lwip_attach(struct net_device *dev);
 /* A frame from the driver; owns pkt. */

@@ -11,6 +11,8 @@
 
 #include "lwip/priv/tcp_priv.h"
 
+u32 lwip_rx_segs;
+
 static u64 isn_key[2];
 
 static struct {
@@ -58,7 +60,6 @@ err_t lwip_hook_tcp_inpacket(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16
 	const u8 *opt1 = (const u8 *)hdr + TCP_HLEN;
 	u32 at = 0;
 
-	(void)pcb;
 	(void)p;
 #define OPT(i) ((i) < opt1len || !opt2 ? opt1[i] : opt2[(i)-opt1len])
 	while (at < optlen) {
@@ -78,6 +79,13 @@ err_t lwip_hook_tcp_inpacket(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16
 		at += OPT(at + 1);
 	}
 #undef OPT
+	/*
+	 * RFC 9293, 3.8.6.3: an acknowledgement for every second full segment at least. lwIP counts
+	 * what GRO merged as one, and a sender whose whole window came in one would wait for the
+	 * delayed one; so it is as if the first of them had been here.
+	 */
+	if (unlikely(lwip_rx_segs > 1) && pcb->state >= ESTABLISHED)
+		tcp_set_flags(pcb, TF_ACK_DELAY);
 	return ERR_OK;
 }
 

@@ -45,6 +45,7 @@
 #define CHECKSUM_CHECK_TCP 1
 #define CHECKSUM_CHECK_ICMP 1
 #define CHECKSUM_CHECK_ICMP6 1
+#define LWIP_CHECKSUM_CTRL_PER_NETIF 1 /* netif.c says of each frame whether its TCP checksum is still to be verified */
 
 /* ---- link ---- */
 #define LWIP_ETHERNET 1

@@ -40,13 +40,39 @@ static void lwip_pkt_free(struct pbuf *p)
 	pkt_free(pkt_from_priv(p));
 }
 
-static struct pbuf *wrap(struct pkt_buf *pkt)
+static struct pbuf *wrap_one(struct pkt_buf *pkt)
 {
 	struct pbuf_custom *pc = pkt_priv(pkt);
+	u32 len = pkt->len - pkt->data_len;
 
 	pc->custom_free_function = lwip_pkt_free;
-	return pbuf_alloced_custom(PBUF_RAW, (u16_t)pkt->len, PBUF_POOL, pc, pkt->data,
-				   (u16_t)pkt->len);
+	return pbuf_alloced_custom(PBUF_RAW, (u16_t)len, PBUF_POOL, pc, pkt->data, (u16_t)len);
+}
+
+/* What GRO merged: a chain, each piece of which owns its packet. */
+static noinline struct pbuf *wrap_list(struct pkt_buf *pkt)
+{
+	struct pbuf *p = wrap_one(pkt), *last = p;
+	u32 left = pkt->data_len;
+
+	p->tot_len = (u16_t)pkt->len;
+	while (pkt->frag_list) {
+		struct pkt_buf *piece = pkt->frag_list;
+
+		pkt->frag_list = NULL;
+		pkt->data_len = 0;
+		pkt = piece;
+		last->next = wrap_one(pkt);
+		last = last->next;
+		last->tot_len = (u16_t)left;
+		left -= last->len;
+	}
+	return p;
+}
+
+static inline struct pbuf *wrap(struct pkt_buf *pkt)
+{
+	return likely(!pkt->frag_list) ? wrap_one(pkt) : wrap_list(pkt);
 }
 
 /*
@@ -56,12 +82,26 @@ static struct pbuf *wrap(struct pkt_buf *pkt)
  */
 static struct pbuf *copy(struct pkt_buf *pkt)
 {
-	struct pbuf *p = pbuf_alloc(PBUF_RAW_TX, (u16_t)pkt->len, PBUF_RAM);
+	struct pbuf *p = NULL;
 
-	if (p)
-		memcpy(p->payload, pkt->data, pkt->len);
-	else
-		pkt->dev->stats.rx_dropped_no_mem++;
+	/* Piece by piece: the heap may have no room for all in one. */
+	for (const struct pkt_buf *piece = pkt; piece; piece = piece->frag_list) {
+		u32 len = piece->len - piece->data_len;
+		struct pbuf *q = pbuf_alloc(PBUF_RAW_TX, (u16_t)len, PBUF_RAM);
+
+		if (!q) {
+			pkt->dev->stats.rx_dropped_no_mem += pkt_segs(pkt);
+			if (p)
+				pbuf_free(p);
+			p = NULL;
+			break;
+		}
+		memcpy(q->payload, piece->data, len);
+		if (p)
+			pbuf_cat(p, q);
+		else
+			p = q;
+	}
 	pkt_free(pkt);
 	return p;
 }
@@ -111,11 +151,11 @@ static noinline void drop(struct pkt_buf *pkt, enum lwip_filter why)
 	struct net_device_stats *stats = &pkt->dev->stats;
 
 	if (why == FILTER_SHORT)
-		stats->rx_dropped_short++;
+		stats->rx_dropped_short += pkt_segs(pkt);
 	else if (why == FILTER_PROTO)
-		stats->rx_dropped_proto++;
+		stats->rx_dropped_proto += pkt_segs(pkt);
 	else
-		stats->rx_dropped_filter++;
+		stats->rx_dropped_filter += pkt_segs(pkt);
 	pkt_free(pkt);
 }
 
@@ -142,18 +182,27 @@ static inline bool for_other_host(const struct pkt_buf *pkt)
 	       memcmp(pkt->data, pkt->dev->dev_addr, ETH_ALEN);
 }
 
+/* For the time of one delivery: what is known of its checksum, lwIP need not find out. */
+static inline void lwip_rx_csum(const struct pkt_buf *pkt)
+{
+	lwip_netif.chksum_flags = likely(pkt->ip_summed == CHECKSUM_NONE) ?
+					  NETIF_CHECKSUM_ENABLE_ALL :
+					  NETIF_CHECKSUM_ENABLE_ALL & ~NETIF_CHECKSUM_CHECK_TCP;
+	lwip_rx_segs = pkt_segs(pkt);
+}
+
 noinline void lwip_input(struct pkt_buf *pkt)
 {
 	enum lwip_filter verdict;
 	struct pbuf *p;
 
 	if (unlikely(pkt->dev->rx_handler_data != &lwip_netif)) {
-		pkt->dev->stats.rx_dropped_no_stack++;
+		pkt->dev->stats.rx_dropped_no_stack += pkt_segs(pkt);
 		pkt_free(pkt);
 		return;
 	}
 	if (unlikely(for_other_host(pkt))) {
-		pkt->dev->stats.rx_dropped_otherhost++;
+		pkt->dev->stats.rx_dropped_otherhost += pkt_segs(pkt);
 		pkt_free(pkt);
 		return;
 	}
@@ -163,6 +212,7 @@ noinline void lwip_input(struct pkt_buf *pkt)
 		return;
 	}
 	kick_timers(pkt->data);
+	lwip_rx_csum(pkt);
 	p = likely(!pool_low(pkt)) || !may_be_kept(pkt->data) ? wrap(pkt) : copy(pkt);
 	if (likely(p) && unlikely(ethernet_input(p, &lwip_netif) != ERR_OK))
 		pbuf_free(p);

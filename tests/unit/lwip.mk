@@ -3,10 +3,10 @@ UNIT_TESTS += test_lwip_filter test_lwip test_lwip_apps test_http
 
 # cmocka's malloc (UNIT_TESTING) pads what it gives out; ASan's ends where it should.
 LWIP_HOST_CFLAGS := -UUNIT_TESTING -I$(LWIP)/src/include -Inet/lwip -Wno-address
-LWIP_HOST_SRCS := $(addprefix $(LWIP)/,$(LWIP_SRCS)) $(NET_LWIP_SRCS) net/dev.c net/sch_fifo.c net/pkt_buf.c \
+LWIP_HOST_SRCS := $(addprefix $(LWIP)/,$(LWIP_SRCS)) $(NET_LWIP_SRCS) net/dev.c net/sch_fifo.c net/pkt_buf.c net/gro.c net/checksum.c \
 	tests/unit/lwip_fixture.c tests/fake/fake_kernel.c
 
-test_lwip_filter_SRCS := tests/unit/test_lwip_filter.c $(addprefix net/lwip/,filter.c filter6.c hooks.c chksum.c) \
+test_lwip_filter_SRCS := tests/unit/test_lwip_filter.c $(addprefix net/lwip/,filter.c filter6.c hooks.c) net/checksum.c \
 	tests/fake/fake_kernel.c
 test_lwip_filter_CFLAGS := $(LWIP_HOST_CFLAGS)
 test_lwip_filter_LWIP := yes

@@ -51,11 +51,16 @@ static const struct net_device_ops drv_ops = { .ndo_open = drv_open, .ndo_start_
 /* ---- a stack ---- */
 
 static unsigned int received, added, carriers;
+static bool answers; /* each frame with one of its own */
+
+static struct pkt_buf *packet(u32 len);
 
 static void stack_receive(struct pkt_buf *pkt)
 {
 	received++;
 	pkt_free(pkt);
+	if (answers)
+		assert_int_equal(dev_queue_xmit(packet(60)), 0);
 }
 
 static void stack_added(struct net_device *d)
@@ -308,8 +313,8 @@ static void test_receive(void **state)
 		netif_receive_pkt(pkt);
 	}
 	assert_int_equal(received, 2);
-	assert_int_equal(dev.stats.rx_packets, 2);
-	assert_int_equal(dev.stats.rx_bytes, 120);
+	assert_int_equal(dev.stats.rx_packets, 3);
+	assert_int_equal(dev.stats.rx_bytes, 180);
 	assert_int_equal(dev.stats.rx_dropped_no_stack, 1);
 	pkt_pool_exit(&pool);
 }
@@ -401,20 +406,39 @@ static void test_order_behind_waiting(void **state)
 	assert_ptr_equal(ring[1].pkt, second);
 }
 
+/* Answers to a list: the doorbell waits for the last one's, on the device the list is from. */
 static void test_xmit_more(void **state)
 {
-	struct net_device other = { .netdev_ops = &drv_ops };
+	static const bool more[] = { false, true };
+	struct net_device other = { .netdev_ops = &drv_ops, .carrier = true };
+	struct pkt_pool pool;
 
 	(void)state;
-	netdev_hold_doorbell(&dev);
-	assert_int_equal(dev_queue_xmit(packet(60)), 0);
-	netdev_hold_doorbell(&other); /* another device's batch is none of ours */
-	assert_int_equal(dev_queue_xmit(packet(60)), 0);
-	netdev_hold_doorbell(NULL);
-	assert_int_equal(dev_queue_xmit(packet(60)), 0);
-	assert_true(ring[0].more);
-	assert_false(ring[1].more);
-	assert_false(ring[2].more);
+	assert_int_equal(pkt_pool_init(&pool, "t", 1518, 8), 0);
+	answers = true;
+	for (u32 i = 0; i < ARRAY_SIZE(more); i++) {
+		LIST_HEAD(list);
+
+		for (u32 n = 0; n < 4; n++) {
+			struct pkt_buf *pkt = pkt_alloc_rx(&pool);
+
+			pkt->dev = n == 1 ? &other : &dev;
+			list_add_tail(&pkt->list, &list);
+		}
+		nr_ring = 0;
+		netif_receive_list(&list, more[i]);
+		assert_int_equal(nr_ring, 4);
+		assert_true(ring[0].more);
+		assert_false(ring[1].more); /* for dev, and it is other's turn */
+		assert_true(ring[2].more);
+		assert_int_equal(ring[3].more, more[i]);
+		complete_all();
+		assert_int_equal(dev_queue_xmit(packet(60)), 0);
+		assert_false(ring[0].more);
+		complete_all();
+	}
+	answers = false;
+	pkt_pool_exit(&pool);
 }
 
 static void test_carrier_drops_the_queue(void **state)

@@ -36,8 +36,15 @@ __attribute__((noreturn)) void lwip_platform_assert(const char *msg, const char 
 uint32_t get_random_u32(void);
 #define LWIP_RAND() get_random_u32()
 
-/* Ours, eight bytes at a time (net/lwip/chksum.c). */
-uint16_t lwip_chksum(const void *data, int len);
+/* Ours, eight bytes at a time; lwIP wants the folded sum not inverted. */
+uint32_t csum_partial(const void *data, uint32_t len, uint32_t start);
+static inline uint16_t lwip_chksum(const void *data, int len)
+{
+	uint32_t sum = csum_partial(data, (uint32_t)len, 0);
+
+	sum = (sum >> 16) + (sum & 0xffff);
+	return (uint16_t)((sum >> 16) + sum);
+}
 #define LWIP_CHKSUM lwip_chksum
 
 #endif

@@ -3,10 +3,9 @@
  * width and byte order it is done, so eight bytes go in at a time and the carries come back at the
  * end.
  */
-#include "kernel/lib/byteorder.h"
-#include "kernel/lib/string.h"
+#include "net/checksum.h"
 
-#include "arch/cc.h"
+#include "kernel/lib/string.h"
 
 /* One's complement: the carry out of the top comes back at the bottom (add, adc). */
 static inline u64 add_carry(u64 sum, u64 word)
@@ -45,14 +44,10 @@ static inline u64 load_tail(const u8 *p, u32 len)
 	return len & 1 ? word + *p : word;
 }
 
-/*
- * The sum of len bytes as 16-bit words in memory order, folded, not inverted. data may lie
- * anywhere.
- */
-u16 lwip_chksum(const void *data, int len)
+u32 csum_partial(const void *data, u32 len, u32 start)
 {
 	const u8 *p = data;
-	u64 sum = 0;
+	u64 sum = start;
 
 	for (; len >= 32; len -= 32, p += 32) {
 		sum = add_carry(sum, load64(p));
@@ -62,11 +57,8 @@ u16 lwip_chksum(const void *data, int len)
 	}
 	for (; len >= 8; len -= 8, p += 8)
 		sum = add_carry(sum, load64(p));
-	sum = add_carry(sum, load_tail(p, (u32)len & 7));
+	sum = add_carry(sum, load_tail(p, len & 7));
 
 	sum = (sum >> 32) + (u32)sum;
-	sum = (sum >> 16) + (sum & 0xffff);
-	sum = (sum >> 16) + (sum & 0xffff);
-	sum = (sum >> 16) + (sum & 0xffff);
-	return (u16)sum;
+	return (u32)(sum >> 32) + (u32)sum;
 }
