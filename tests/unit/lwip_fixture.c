@@ -91,22 +91,41 @@ static void rx_free(struct pkt_buf *pkt)
 	free(pkt);
 }
 
-const void *fx_rx(const void *frame, u32 len)
+static struct napi_struct fx_napi;
+
+static struct pkt_buf *rx_packet(const void *frame, u32 len)
 {
 	size_t head = ALIGN_UP(sizeof(struct pkt_buf), 16) + PKT_PRIV_SIZE + PKT_HEADROOM;
 	struct pkt_buf *pkt = malloc(head + len);
-	u8 *data;
 
 	memset(pkt, 0, sizeof(*pkt));
 	pkt->dev = &fx_dev;
 	pkt->destructor = rx_free;
 	pkt->destructor_arg = &fx_pool;
-	pkt->data = data = (u8 *)pkt + head;
+	pkt->data = (u8 *)pkt + head;
 	pkt->len = len;
-	memcpy(data, frame, len);
+	memcpy(pkt->data, frame, len);
 	fx_rx_out++;
+	return pkt;
+}
+
+const void *fx_rx(const void *frame, u32 len)
+{
+	struct pkt_buf *pkt = rx_packet(frame, len);
+	const void *data = pkt->data;
+
 	netif_receive_pkt(pkt);
 	return data;
+}
+
+void fx_gro_rx(const void *frame, u32 len)
+{
+	napi_gro_receive(&fx_napi, rx_packet(frame, len));
+}
+
+void fx_gro_flush(void)
+{
+	napi_gro_flush(&fx_napi);
 }
 
 /* ---- life ---- */
@@ -116,6 +135,7 @@ int fx_start(void **state)
 	(void)state;
 	fake_softirq_enter();
 	net_dev_init();
+	netif_napi_add(&fx_dev, &fx_napi, NULL, NAPI_POLL_WEIGHT);
 	lwip_stack_init();
 	memcpy(fx_dev.dev_addr, fx_guest_mac, 6);
 	if (register_netdev(&fx_dev))
@@ -250,7 +270,7 @@ u32 fx_tcp(u8 *buf, const struct fx_tcp *t)
 	pseudo = (PEER_IP >> 16) + (PEER_IP & 0xffff) + (GUEST_IP >> 16) + (GUEST_IP & 0xffff) + 6 +
 		 len;
 	put16(seg + 16, fx_sum(seg, len, pseudo));
-	return fx_ip4(buf, 6, 1, 0, seg, len);
+	return fx_ip4(buf, 6, t->ip_id ? t->ip_id : 1, 0, seg, len);
 }
 
 void fx_rx_tcp(const struct fx_tcp *t)

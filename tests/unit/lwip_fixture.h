@@ -42,6 +42,9 @@ extern u32 fx_rx_out;
 extern struct pkt_pool fx_pool; /* what the glue takes for their pool: a test may make it run low */
 /* Delivers a frame of exactly these bytes. Returns where its data lay (valid while it is out). */
 const void *fx_rx(const void *frame, u32 len);
+/* The same by way of GRO; fx_gro_flush() is the end of the poll. */
+void fx_gro_rx(const void *frame, u32 len);
+void fx_gro_flush(void);
 
 /* Building. Each returns the length of the whole frame in buf. */
 u32 fx_eth(u8 *buf, u16 type, const void *payload, u32 len);
@@ -52,6 +55,7 @@ struct fx_tcp {
 	u16 sport, dport;
 	u32 seq, ack;
 	u8 flags;
+	u16 ip_id;        /* 0: 1 */
 	u16 window;       /* 0: 65535 */
 	bool zero_window; /* really 0 */
 	const void *options;

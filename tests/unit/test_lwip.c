@@ -9,6 +9,7 @@ int main(void)
 	failed += run_glue_tests();
 	failed += run_timer_tests();
 	failed += run_patch_tests();
+	failed += run_gro_tests();
 	failed += run_ipconfig_tests();
 	return failed;
 }

@@ -8,6 +8,7 @@
 int run_glue_tests(void);
 int run_timer_tests(void);
 int run_patch_tests(void);
+int run_gro_tests(void);
 int run_ipconfig_tests(void);
 
 #define FX_TEST(t) cmocka_unit_test_setup_teardown(t, fx_begin, fx_end)
