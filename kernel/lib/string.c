@@ -7,6 +7,12 @@
 
 #include "kernel/lib/errno.h"
 
+#undef memcpy
+#undef memmove
+#undef memset
+#undef memcmp
+#undef strlen
+
 #define E2BIG 7
 
 void *memcpy(void *restrict dst, const void *restrict src, size_t n)

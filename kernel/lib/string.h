@@ -23,6 +23,18 @@ char *strchr(const char *s, int c);
 char *strstr(const char *s, const char *what);
 
 /*
+ * -ffreestanding takes away what the compiler knows of these names: a copy of 8 bytes would be a
+ * call. Said so, it is a move again, and where it cannot tell, the call to the function above.
+ */
+#if !__STDC_HOSTED__
+#define memcpy(dst, src, n) __builtin_memcpy(dst, src, n)
+#define memmove(dst, src, n) __builtin_memmove(dst, src, n)
+#define memset(dst, c, n) __builtin_memset(dst, c, n)
+#define memcmp(a, b, n) __builtin_memcmp(a, b, n)
+#define strlen(s) __builtin_strlen(s)
+#endif
+
+/*
  * Copies at most size - 1 bytes and always terminates. Returns the length copied, or -E2BIG (-7) if
  * cut.
  */
