@@ -356,6 +356,60 @@ static void test_fragmented_segment_is_sent_again(void **state)
 	pbuf_free(p);
 }
 
+/* A router advertisement without the router's MAC address (RFC 4861, 4.2); lifetime in seconds. */
+static void rx_router_advertisement(u16 lifetime)
+{
+	u8 ra[16] = { 134, 0, 0, 0, 64, 0, (u8)(lifetime >> 8), (u8)lifetime }, buf[200];
+	u32 sum = 58 + sizeof(ra);
+
+	for (u32 i = 0; i < 16; i += 2)
+		sum += get_unaligned_be16(fx_peer_ip6 + i) + get_unaligned_be16(fx_guest_ip6 + i);
+	sum = fx_sum(ra, sizeof(ra), sum);
+	ra[2] = (u8)(sum >> 8);
+	ra[3] = (u8)sum;
+	fx_rx(buf, fx_ip6(buf, 58, ra, sizeof(ra)));
+}
+
+static void send_three(struct udp_pcb *pcb, const ip_addr_t *to)
+{
+	for (u32 i = 0; i < 3; i++) {
+		struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, 100, PBUF_RAM);
+
+		memset(p->payload, 0, 100);
+		assert_int_equal(udp_sendto(pcb, p, to, 9), ERR_OK);
+		pbuf_free(p);
+	}
+}
+
+/* 0008: a router that announces itself and is never heard of again. */
+static void test_packets_for_a_dead_router(void **state)
+{
+	ip_addr_t router = IPADDR6_INIT_HOST(0xfe800000, 0, 0, 1);
+	struct udp_pcb *pcb = udp_new_ip_type(IPADDR_TYPE_ANY);
+
+	(void)state;
+	ip6_addr_assign_zone(ip_2_ip6(&router), IP6_UNICAST, &lwip_netif);
+	rx_router_advertisement(9000);
+	for (int round = 0; round < 2; round++) {
+		size_t live = fake_alloc_live();
+		u32 sent;
+
+		send_three(pcb, &router);
+		assert_true(fake_alloc_live() > live);
+		/* Solicited, and asked for in vain: what waited is gone ... */
+		sent = fx_nr_tx;
+		fake_time_advance(10 * NSEC_PER_SEC);
+		assert_true(fx_nr_tx > sent);
+		assert_int_equal(fake_alloc_live(), live);
+		/* ... and so are the solicitations, until somebody asks again. */
+		sent = fx_nr_tx;
+		fake_time_advance(600 * NSEC_PER_SEC);
+		assert_int_equal(fx_nr_tx, sent);
+	}
+	udp_remove(pcb);
+	rx_router_advertisement(0); /* for the tests to come */
+}
+
 int run_patch_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -367,6 +421,7 @@ int run_patch_tests(void)
 		FX_TEST(test_zero_window_probe_takes_the_last_byte),
 		FX_TEST(test_persist_with_a_large_window),
 		FX_TEST(test_fragmented_segment_is_sent_again),
+		FX_TEST(test_packets_for_a_dead_router),
 	};
 
 	return cmocka_run_group_tests_name("patches", tests, NULL, NULL);
