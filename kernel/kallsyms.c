@@ -34,14 +34,24 @@ const char *kallsyms_lookup(u64 addr, u64 *offset)
 	return kallsyms_names + kallsyms_name_offsets[lo - 1];
 }
 
-char *sprint_symbol(char *buf, size_t size, u64 addr)
+static char *print_symbol(char *buf, size_t size, u64 addr, u64 behind)
 {
 	u64 offset;
-	const char *name = kallsyms_lookup(addr, &offset);
+	const char *name = kallsyms_lookup(addr - behind, &offset);
 
 	if (name)
-		snprintf(buf, size, "%s+0x%lx", name, offset);
+		snprintf(buf, size, "%s+0x%lx", name, offset + behind);
 	else
 		snprintf(buf, size, "0x%lx+0x0", addr);
 	return buf;
+}
+
+char *sprint_symbol(char *buf, size_t size, u64 addr)
+{
+	return print_symbol(buf, size, addr, 0);
+}
+
+char *sprint_backtrace(char *buf, size_t size, u64 addr)
+{
+	return print_symbol(buf, size, addr, 1);
 }

@@ -15,5 +15,10 @@ const char *kallsyms_lookup(u64 addr, u64 *offset);
 
 /* "symbol+0x12" or "0x1234+0x0" into buf. Returns buf. */
 char *sprint_symbol(char *buf, size_t size, u64 addr);
+/*
+ * The same for a return address: it lies behind its call, and so, where a function ends with a call
+ * that does not return, in the next symbol. The name is the caller's. (Linux's %pB.)
+ */
+char *sprint_backtrace(char *buf, size_t size, u64 addr);
 
 #endif

@@ -36,14 +36,22 @@ static int __must_check set_panic_timeout(const char *val)
 }
 __setup("panic", set_panic_timeout);
 
-void walk_stack(u64 rbp, unsigned int max, void (*each)(void *arg, u64 addr), void *arg)
+static bool in_irqentry_text(u64 addr)
+{
+	return addr >= (u64)(uintptr_t)__irqentry_text_start &&
+	       addr < (u64)(uintptr_t)__irqentry_text_end;
+}
+
+void walk_stack(u64 rip, u64 rbp, unsigned int max, void (*each)(void *arg, u64 addr, bool exact),
+		void *arg)
 {
 	while (max-- && on_a_stack(rbp)) {
 		const u64 *frame = (const u64 *)(uintptr_t)rbp;
 
 		if (!frame[1])
 			return;
-		each(arg, frame[1]);
+		each(arg, frame[1], in_irqentry_text(rip));
+		rip = frame[1];
 		/*
 		 * Callers are further up, except where an interrupt stack leads back to the one it
 		 * hit.
@@ -54,12 +62,16 @@ void walk_stack(u64 rbp, unsigned int max, void (*each)(void *arg, u64 addr), vo
 	}
 }
 
-static void print_frame(void *arg, u64 addr)
+static void print_frame(void *arg, u64 addr, bool exact)
 {
 	char sym[80];
 
 	(void)arg;
-	console_line(" %s", sprint_symbol(sym, sizeof(sym), addr));
+	if (exact)
+		sprint_symbol(sym, sizeof(sym), addr);
+	else
+		sprint_backtrace(sym, sizeof(sym), addr);
+	console_line(" %s", sym);
 }
 
 static void print_regs(const struct pt_regs *r, u64 cr2)
@@ -116,15 +128,15 @@ void panic_regs(enum panic_class cls, const char *reason, const struct pt_regs *
 		     regs->error_code, cr2, sprint_symbol(sym, sizeof(sym), rip));
 	print_regs(regs, cr2);
 	console_line("Call Trace:");
-	print_frame(NULL, rip);
+	print_frame(NULL, rip, true);
 	/*
 	 * After a call into data or nowhere, the caller is on top of the stack and rbp is still the
 	 * caller's.
 	 */
 	if ((rip < (u64)(uintptr_t)__text_start || rip >= (u64)(uintptr_t)__text_end) &&
 	    on_a_stack(regs->rsp))
-		print_frame(NULL, *(const u64 *)(uintptr_t)regs->rsp);
-	walk_stack(regs->rbp, MAX_FRAMES, print_frame, NULL);
+		print_frame(NULL, *(const u64 *)(uintptr_t)regs->rsp, false);
+	walk_stack(rip, regs->rbp, MAX_FRAMES, print_frame, NULL);
 	panic_end(cls);
 }
 
@@ -141,7 +153,7 @@ static void __noreturn vpanic(enum panic_class cls, u64 where, const char *fmt, 
 	console_line("barewire: panic: %s", text);
 	print_regs(&regs, read_cr2());
 	console_line("Call Trace:");
-	walk_stack((u64)(uintptr_t)__builtin_frame_address(0), MAX_FRAMES, print_frame, NULL);
+	walk_stack(0, (u64)(uintptr_t)__builtin_frame_address(0), MAX_FRAMES, print_frame, NULL);
 	panic_end(cls);
 }
 
@@ -177,5 +189,5 @@ void __stack_chk_fail(void)
 	char sym[80];
 
 	panic_with(PANIC_CANARY, "stack protector: the stack frame of %s is overwritten",
-		   sprint_symbol(sym, sizeof(sym), (u64)(uintptr_t)__builtin_return_address(0)));
+		   sprint_backtrace(sym, sizeof(sym), (u64)(uintptr_t)__builtin_return_address(0)));
 }

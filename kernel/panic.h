@@ -14,9 +14,12 @@ void __noreturn panic_regs(enum panic_class cls, const char *reason, const struc
 			   u64 cr2);
 
 /*
- * Follows frame pointers from rbp, calls each(arg, address) with every return address, at most max
- * of them. Reads only memory of our stacks, so a broken chain ends the walk and nothing worse.
+ * Follows frame pointers from rbp, the frame of the function in which rip lies, and calls each(arg,
+ * address, exact) for every caller, at most max of them. exact: the address is where an interrupt
+ * hit; else it is a return address, which lies behind its call. Reads only memory of our stacks, so
+ * a broken chain ends the walk and nothing worse.
  */
-void walk_stack(u64 rbp, unsigned int max, void (*each)(void *arg, u64 addr), void *arg);
+void walk_stack(u64 rip, u64 rbp, unsigned int max, void (*each)(void *arg, u64 addr, bool exact),
+		void *arg);
 
 #endif

@@ -46,6 +46,11 @@ section .text
 	iretq
 %endmacro
 
+; What lies between these two is entered by an interrupt: the address above its frame is the interrupted RIP itself,
+; not a return address behind a call (kernel/panic.c:walk_stack).
+global __irqentry_text_start
+__irqentry_text_start:
+
 ; edi = vector
 global asm_common_interrupt
 align 16
@@ -84,6 +89,9 @@ irq_entries_start:
 	jmp	near asm_common_interrupt
 %assign vec vec + 1
 %endrep
+
+global __irqentry_text_end
+__irqentry_text_end:
 
 ; Exceptions. The frame is struct pt_regs of kernel/x86/ptrace.h, and rbp in it is the interrupted one.
 %macro EXCEPTION 2			; name, has an error code
