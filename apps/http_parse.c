@@ -302,13 +302,16 @@ const char *http_path(struct http_request *req)
 {
 	char *path = req->target, *query;
 
+	req->query = "";
 	if (path[0] != '/') {
 		path = strncmp(path, "http://", 7) ? NULL : strchr(path + 7, '/');
 		if (!path)
 			return req->target[0] == '*' ? "" : "/";
 	}
 	query = strchr(path, '?');
-	if (query)
+	if (query) {
 		*query = '\0';
+		req->query = query + 1;
+	}
 	return path;
 }

@@ -34,7 +34,8 @@ struct http_request {
 
 	char method[HTTP_METHOD_MAX + 1];
 	char target[HTTP_TARGET_MAX + 1];
-	uint8_t minor; /* of HTTP/1.minor */
+	const char *query; /* after http_path(): what followed its '?', or "" */
+	uint8_t minor;     /* of HTTP/1.minor */
 	bool keep_alive;
 	bool has_body; /* Content-Length above 0, or Transfer-Encoding */
 	bool chunked;

@@ -19,6 +19,12 @@
 #define SEND_MS 60000u       /* an answer of which nothing was acknowledged */
 #define LINGER_MS 5000u      /* for the peer to end a connection that we ended */
 #define LINGER_BYTES 262144u /* and how much more of it we listen to */
+#define STREAM_BUF 2560      /* of a stream: one chunk */
+#define CHUNK_HEAD 5         /* "abc\r\n" */
+/* A stream may be silent for as long as it likes: whether its reader lives is asked of TCP. */
+#define STREAM_KEEP_IDLE_MS 10000u
+#define STREAM_KEEP_INTVL_MS 5000u
+#define STREAM_KEEP_CNT 3
 
 struct http_conn {
 	struct tcp_pcb *pcb;
@@ -31,10 +37,11 @@ struct http_conn {
 	uint32_t since;   /* when the state below began, or last made progress */
 	uint32_t unacked; /* bytes written and not acknowledged */
 	uint32_t lingered;
-	bool in_head; /* a request has begun */
-	bool eof;     /* the peer has ended its side */
-	bool last;    /* no further request is answered */
-	bool closing; /* our side is ended */
+	uint8_t req_minor; /* HTTP/1.minor of the request that is being answered */
+	bool in_head;      /* a request has begun */
+	bool eof;          /* the peer has ended its side */
+	bool last;         /* no further request is answered */
+	bool closing;      /* our side is ended */
 };
 
 static const char *reason(uint16_t status)
@@ -56,6 +63,10 @@ static const char *reason(uint16_t status)
 		return "Content Too Large";
 	case 414:
 		return "URI Too Long";
+	case 409:
+		return "Conflict";
+	case 503:
+		return "Service Unavailable";
 	case 431:
 		return "Request Header Fields Too Large";
 	case 501:
@@ -70,6 +81,12 @@ static const char *reason(uint16_t status)
 /* Nothing more of the answer is to be written. */
 static void end_answer(struct http_conn *c)
 {
+	struct http_stream *s = c->res.stream;
+
+	if (s) {
+		mem_free(s->buf);
+		s->release(s);
+	}
 	if (c->res.release)
 		c->res.release(c->res.body);
 	c->res = (struct http_response){ 0 };
@@ -182,8 +199,13 @@ static bool respond(struct http_conn *c, uint16_t status, bool with_body)
 	put_number(head, &len, status);
 	put(head, &len, " ");
 	put(head, &len, reason(status));
-	put(head, &len, "\r\nServer: barewire\r\nContent-Length: ");
-	put_number(head, &len, c->res.len);
+	put(head, &len, "\r\nServer: barewire");
+	if (!c->res.stream) {
+		put(head, &len, "\r\nContent-Length: ");
+		put_number(head, &len, c->res.len);
+	} else if (c->req.minor >= 1) {
+		put(head, &len, "\r\nTransfer-Encoding: chunked");
+	}
 	if (c->res.type) {
 		put(head, &len, "\r\nContent-Type: ");
 		put(head, &len, c->res.type);
@@ -213,10 +235,31 @@ static bool respond_error(struct http_conn *c, uint16_t status, bool with_body)
 	return respond(c, status, with_body);
 }
 
+/* The answer is a stream. False: no memory. */
+static bool start_stream(struct http_conn *c)
+{
+	struct http_stream *s = c->res.stream;
+
+	s->conn = c;
+	s->len = s->off = 0;
+	s->ended = false;
+	s->buf = mem_malloc(STREAM_BUF);
+	if (!s->buf)
+		return false;
+	/* An HTTP/1.0 client takes the end of the connection for the end of the body. */
+	c->last |= c->req.minor == 0;
+	ip_set_option(c->pcb, SOF_KEEPALIVE);
+	c->pcb->keep_idle = STREAM_KEEP_IDLE_MS;
+	c->pcb->keep_intvl = STREAM_KEEP_INTVL_MS;
+	c->pcb->keep_cnt = STREAM_KEEP_CNT;
+	return true;
+}
+
 /* A head is complete, or will never be. */
 static bool answer(struct http_conn *c)
 {
 	struct http_request *req = &c->req;
+	struct http_get page = { .pcb = c->pcb };
 	bool head = !strcmp(req->method, "HEAD"), get = !strcmp(req->method, "GET");
 
 	/* We read no bodies, so what follows one cannot be found. */
@@ -227,10 +270,16 @@ static bool answer(struct http_conn *c)
 		return respond_error(c, 405, true);
 	if (req->has_body)
 		return respond_error(c, req->chunked ? 411 : 413, get);
-	c->site->get(http_path(req), &c->res);
+	page.path = http_path(req);
+	page.query = req->query;
+	c->site->get(&page, &c->res);
 	if (!c->res.type)
 		return respond_error(c, 404, get);
-	return respond(c, 200, get);
+	if (c->res.stream && !start_stream(c)) {
+		end_answer(c);
+		return respond_error(c, 503, get);
+	}
+	return respond(c, c->res.status ? c->res.status : 200, get);
 }
 
 /* Room for a head and a little more; below it tcp_write() would refuse. */
@@ -239,9 +288,64 @@ static bool has_room(const struct http_conn *c)
 	return tcp_sndbuf(c->pcb) >= 512 && tcp_sndqueuelen(c->pcb) + 8 < TCP_SND_QUEUELEN;
 }
 
+/* The next piece of a stream into its buffer, as a chunk. False: there is none yet. */
+static bool read_stream(struct http_conn *c)
+{
+	static const char hex[] = "0123456789abcdef";
+	struct http_stream *s = c->res.stream;
+	bool chunked = c->req_minor >= 1;
+	size_t head = chunked ? CHUNK_HEAD : 0;
+	int n = s->read(s, s->buf + head, STREAM_BUF - head - 2);
+
+	if (n == HTTP_STREAM_WAIT)
+		return false;
+	s->ended = n == 0;
+	s->off = 0;
+	s->len = (uint16_t)n;
+	if (!chunked)
+		return true;
+	for (int i = 0; i < 3; i++)
+		s->buf[i] = hex[n >> (8 - 4 * i) & 0xf];
+	memcpy(s->buf + 3, "\r\n", 2);
+	memcpy(s->buf + CHUNK_HEAD + n, "\r\n", 2);
+	s->len = (uint16_t)(CHUNK_HEAD + n + 2);
+	return true;
+}
+
+/* As much of a stream as there is, and lwIP takes. True: it has ended. */
+static bool write_stream(struct http_conn *c)
+{
+	struct http_stream *s = c->res.stream;
+	bool done = false;
+
+	while (!done && has_room(c)) {
+		u16_t n = (u16_t)LWIP_MIN(s->len - s->off, tcp_sndbuf(c->pcb));
+
+		if (n) {
+			if (!c->unacked)
+				c->since = app_now_ms();
+			if (tcp_write(c->pcb, s->buf + s->off, n, TCP_WRITE_FLAG_COPY) != ERR_OK)
+				break;
+			s->off += n;
+			c->unacked += n;
+		}
+		if (s->off < s->len)
+			continue;
+		done = s->ended;
+		if (!done && !read_stream(c))
+			break;
+	}
+	tcp_output(c->pcb); /* whoever woke us is none of lwIP's callbacks */
+	if (done)
+		end_answer(c);
+	return done;
+}
+
 /* Hands as much of the body to lwIP as it takes. True: all of it. */
 static bool write_body(struct http_conn *c)
 {
+	if (c->res.stream)
+		return write_stream(c);
 	while (c->written < c->res.len && has_room(c)) {
 		size_t left = c->res.len - c->written;
 		u16_t n = (u16_t)LWIP_MIN(LWIP_MIN(left, tcp_sndbuf(c->pcb)), 16u * TCP_MSS);
@@ -292,6 +396,7 @@ static err_t pump(struct http_conn *c)
 			return conn_finish(c);
 		if (!parse_some(c))
 			break;
+		c->req_minor = c->req.minor;
 		if (!answer(c))
 			return conn_abort(c);
 		http_request_init(&c->req);
@@ -299,6 +404,11 @@ static err_t pump(struct http_conn *c)
 		c->since = app_now_ms();
 	}
 	return c->eof ? conn_close(c) : ERR_OK;
+}
+
+void http_stream_wake(struct http_stream *s)
+{
+	pump(s->conn);
 }
 
 /* ---- lwIP's callbacks ---- */
@@ -343,6 +453,8 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 	(void)pcb;
 	if (c->closing)
 		return age > (c->unacked ? SEND_MS : LINGER_MS) ? conn_abort(c) : ERR_OK;
+	if (c->res.stream && !c->unacked)
+		return pump(c);
 	if (c->res.len != c->written || c->unacked)
 		return age > SEND_MS ? conn_abort(c) : pump(c);
 	if (!c->in_head)

@@ -10,6 +10,7 @@
 #include "kernel/slab.h"
 #include "kernel/softirq.h"
 #include "kernel/stats.h"
+#include "kernel/trace.h"
 #include "kernel/x86/apic.h"
 #include "kernel/x86/entry.h"
 #include "kernel/x86/ioapic.h"
@@ -148,6 +149,7 @@ static noinline void handle_irq(struct irq_desc *desc, int irq)
 /* From asm_common_interrupt, interrupts off. */
 void common_interrupt(u32 vector)
 {
+	trace_irq();
 	irq_enter();
 	handle_irq(&irq_desc[vector], (int)vector);
 	apic_eoi();

@@ -34,6 +34,26 @@ const char *kallsyms_lookup(u64 addr, u64 *offset)
 	return kallsyms_names + kallsyms_name_offsets[lo - 1];
 }
 
+u32 kallsyms_lookup_function(const char *name, u64 *addr)
+{
+	size_t len = strlen(name);
+	u32 found = 0;
+
+	*addr = 0;
+	for (u32 i = 0; i < kallsyms_num; i++) {
+		const char *sym = kallsyms_names + kallsyms_name_offsets[i];
+		u64 at = kallsyms_addresses[i];
+
+		if (strncmp(sym, name, len) || (sym[len] && sym[len] != '.') ||
+		    at < (u64)(uintptr_t)__text_start || at >= (u64)(uintptr_t)__text_end ||
+		    strstr(sym, ".cold"))
+			continue;
+		*addr = at;
+		found++;
+	}
+	return found;
+}
+
 static char *print_symbol(char *buf, size_t size, u64 addr, u64 behind)
 {
 	u64 offset;

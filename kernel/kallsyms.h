@@ -13,6 +13,12 @@
  */
 const char *kallsyms_lookup(u64 addr, u64 *offset);
 
+/*
+ * The other way: a function's address, and 0 in *addr if there is none. Returns how many have that
+ * name (static ones may share it); what the compiler added behind a '.' does not count.
+ */
+u32 kallsyms_lookup_function(const char *name, u64 *addr);
+
 /* "symbol+0x12" or "0x1234+0x0" into buf. Returns buf. */
 char *sprint_symbol(char *buf, size_t size, u64 addr);
 /*

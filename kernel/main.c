@@ -14,6 +14,7 @@
 #include "kernel/printk.h"
 #include "kernel/random.h"
 #include "kernel/softirq.h"
+#include "kernel/tasklet.h"
 #include "kernel/variant.h"
 #include "kernel/x86/acpi.h"
 #include "kernel/x86/apic.h"
@@ -34,7 +35,7 @@ static struct boot_info boot_info;
  * Nothing to do: sleep, without a gap between the last look and hlt in which an interrupt could get
  * lost.
  */
-static void __noreturn cpu_idle(void)
+static noinline void __noreturn cpu_idle(void)
 {
 	for (;;) {
 		local_irq_disable();
@@ -110,6 +111,7 @@ void start_kernel(const struct boot_info *handed_over)
 	report_memory();
 	tsc_report();
 	local_irq_enable();
+	tasklet_init();     /* TASKLET_SOFTIRQ */
 	power_init();       /* power button, poweroff= */
 	net_dev_init();     /* NET_RX_SOFTIRQ, NET_TX_SOFTIRQ */
 	lwip_stack_init();  /* lwIP, told of each network device that appears */

@@ -11,6 +11,7 @@
 #include "kernel/softirq.h"
 #include "kernel/time.h"
 #include "kernel/x86/irqflags.h"
+#include "net/trace.h"
 
 /* Bounds of one net_rx_action(), Linux's values: packets, and time. */
 #define NETDEV_BUDGET 300
@@ -77,6 +78,7 @@ static noinline int napi_poll(struct softnet_data *sd, bool *again)
 	list_del_init(&napi->poll_list);
 	local_irq_restore(flags);
 
+	trace_poll();
 	work = napi->poll(napi, napi->weight);
 	*again = work >= napi->weight;
 	if (unlikely(*again)) {
@@ -98,6 +100,7 @@ static void net_rx_action(void)
 	u64 deadline = 0;
 	bool again;
 
+	trace_softirq();
 	/* Read without masking: an interrupt only ever adds, and raises the softirq again when it
 	 * does. */
 	while (!list_empty(&sd->poll_list)) {
@@ -158,6 +161,7 @@ noinline void netif_receive_list(struct list_head *list, bool more)
 static int dev_drop(struct pkt_buf *pkt, u64 *counter, int err)
 {
 	++*counter;
+	trace_drop(pkt);
 	pkt_free(pkt);
 	return err;
 }
@@ -167,6 +171,7 @@ noinline int dev_queue_xmit(struct pkt_buf *pkt)
 	struct net_device *dev = pkt->dev;
 
 	BUG_ON(pkt->nr_frags == 0 || pkt->nr_frags > PKT_MAX_FRAGS);
+	trace_xmit(pkt);
 	if (unlikely(!dev->carrier))
 		return dev_drop(pkt, &dev->stats.tx_dropped_down, -EIO);
 	if (unlikely(pkt->len > dev->mtu + ETH_HLEN))

@@ -13,6 +13,7 @@
 #include "net/checksum.h"
 #include "net/inet_hdr.h"
 #include "net/netdevice.h"
+#include "net/trace.h"
 
 #define MAX_GRO_FLOWS 8     /* held at once; Linux's MAX_GRO_SKBS */
 #define GRO_NORMAL_BATCH 8  /* packets for the stack collected before it runs */
@@ -232,6 +233,7 @@ static void gro_merge(struct pkt_buf *held, struct gro_view *h, struct pkt_buf *
 	dev->stats.rx_packets++;
 	dev->stats.rx_bytes += pkt->len;
 	dev->stats.rx_gro_merged++;
+	trace_merge(held, pkt);
 
 	h->th->flags |= v->th->flags & (TCP_FLAG_PSH | TCP_FLAG_FIN);
 	pkt->data += v->hlen;
@@ -263,6 +265,7 @@ noinline void napi_gro_receive(struct napi_struct *napi, struct pkt_buf *pkt)
 	struct pkt_buf *held = NULL;
 	struct gro_view v, h;
 
+	trace_rx(pkt);
 	if (!pkt->dev->gro || !gro_view(pkt, &v)) {
 		gro_normal_one(napi, pkt);
 		return;

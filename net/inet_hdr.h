@@ -30,6 +30,7 @@ struct iphdr {
 } __packed;
 _Static_assert(sizeof(struct iphdr) == 20, "RFC 791");
 #define IP_DF 0x4000
+#define IP_MF 0x2000
 #define IP_OFFSET_MF 0x3fff /* more fragments, and the offset: a fragment has one of them */
 
 /* RFC 8200, 3 */

@@ -61,6 +61,8 @@ struct pkt_buf {
 	 * of two. 0 is always right.
 	 */
 	u8 headroom;
+	/* The packet's record while journeys are recorded (net/journey.h); else of no meaning. */
+	u32 journey;
 
 	/* The owner's scratch: the driver's virtio_net_hdr of a transmit, GRO's while it holds the
 	 * packet. */

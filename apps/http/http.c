@@ -53,12 +53,12 @@ static void about(struct http_response *res)
 	res->release = free_page;
 }
 
-static void get(const char *path, struct http_response *res)
+static void get(const struct http_get *req, struct http_response *res)
 {
 	served++;
-	if (!strcmp(path, "/")) {
+	if (!strcmp(req->path, "/")) {
 		about(res);
-	} else if (!strcmp(path, "/1k")) {
+	} else if (!strcmp(req->path, "/1k")) {
 		res->type = "application/octet-stream";
 		res->body = one_kib;
 		res->len = sizeof(one_kib);

@@ -20,6 +20,7 @@
 #include "kernel/lib/container_of.h"
 #include "kernel/lib/errno.h"
 #include "kernel/mm.h"
+#include "net/trace.h"
 
 #define RECLAIM_NS (100 * NSEC_PER_MSEC)
 #define RECLAIM_MAX_NS (6400 * NSEC_PER_MSEC) /* for a device that completes nothing */
@@ -53,6 +54,7 @@ static void free_old_xmit(struct send_queue *sq)
 
 	while (tx_in_flight(sq) && (pkt = virtqueue_get_buf(sq->vq, &len))) {
 		sq->reclaimed++;
+		trace_complete(pkt);
 		pkt_free(pkt);
 	}
 }
@@ -131,6 +133,7 @@ void virtnet_reclaim(struct hrtimer *timer)
 static void virtnet_kick_tx(struct send_queue *sq)
 {
 	sq->unkicked = false;
+	trace_doorbell();
 	if (unlikely(!virtqueue_kick(sq->vq)))
 		virtnet_schedule_reset(sq->vi);
 }
@@ -189,6 +192,7 @@ static netdev_tx_t xmit_failed(struct send_queue *sq, struct pkt_buf *pkt, bool 
 		ret = NETDEV_TX_BUSY;
 	} else {
 		sq->tx_errors++;
+		trace_drop(pkt);
 		pkt_free(pkt);
 	}
 	/* Packets before this one may be waiting for its doorbell. */
@@ -212,6 +216,7 @@ static noinline netdev_tx_t start_xmit(struct pkt_buf *pkt, struct net_device *d
 	err = xmit_pkt(sq, pkt);
 	if (unlikely(err))
 		return xmit_failed(sq, pkt, err == -ENOSPC);
+	trace_ring(pkt);
 	if (unlikely(sq->vq->num_free < sq->stop_thresh))
 		tx_stop(sq);
 	/* A stopped queue sends nothing more that could ring for this packet. */

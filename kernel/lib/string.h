@@ -48,6 +48,15 @@ int snprintf(char *buf, size_t size, const char *fmt, ...) __printf(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) __printf(3, 0);
 int scnprintf(char *buf, size_t size, const char *fmt, ...) __printf(3, 4);
 
+/* The value of a hexadecimal digit; -1: it is none. */
+static inline int hex_to_bin(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /*
  * Parses a whole string as an unsigned number (base 0: 0x for hex, else decimal) into *out.
  * Returns 0, -EINVAL if it is not a number, -ERANGE if it does not fit. As Linux's kstrtoull.

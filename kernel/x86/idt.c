@@ -1,6 +1,6 @@
 /*
- * All 256 gates, and what an exception says before the machine ends: none of them is survivable in
- * a kernel without processes, so do_exception() decodes and panics.
+ * All 256 gates, and what an exception says before the machine ends: none of them but a breakpoint
+ * is survivable in a kernel without processes, so do_exception() decodes and panics.
  */
 #include "kernel/x86/idt.h"
 
@@ -10,10 +10,12 @@
 #include "kernel/panic.h"
 #include "kernel/x86/apic.h"
 #include "kernel/x86/gdt.h"
+#include "kernel/x86/hw_breakpoint.h"
 #include "kernel/x86/msr.h"
 #include "kernel/x86/ptrace.h"
 #include "kernel/x86/stacks.h"
 
+#define X86_TRAP_DB 1
 #define X86_TRAP_NMI 2
 #define X86_TRAP_DF 8
 #define X86_TRAP_PF 14
@@ -116,16 +118,18 @@ static void describe_page_fault(char *buf, size_t size, u64 err, u64 cr2)
 }
 
 /*
- * Called by entry.asm; comes back only from an exception that says nothing is wrong: there is none
- * yet.
+ * Called by entry.asm; comes back only from an exception that says nothing is wrong: a breakpoint
+ * of ours.
  */
-void do_exception(const struct pt_regs *regs);
-void do_exception(const struct pt_regs *regs)
+void do_exception(struct pt_regs *regs);
+void do_exception(struct pt_regs *regs)
 {
 	char text[96];
 	u64 cr2 = read_cr2();
 	const char *stack;
 
+	if (regs->vector == X86_TRAP_DB && hw_breakpoint_handle(regs))
+		return;
 	if (regs->vector == X86_TRAP_PF || regs->vector == X86_TRAP_DF) {
 		stack = stack_guard_hit(cr2);
 		if (stack) {

@@ -10,6 +10,7 @@
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/io.h"
 #include "kernel/x86/irqflags.h"
+#include "kernel/timex.h"
 #include "kernel/x86/msr.h"
 
 #define NSEC_PER_SEC 1000000000ull
@@ -228,6 +229,14 @@ u64 tsc_read_ns(void)
 	if (!mult)
 		return 0;
 	return base_ns + (u64)((unsigned __int128)(rdtsc() - base_tsc) * mult >> 32);
+}
+
+/* A stamp may be older than the refined frequency: then it lies before base_tsc. */
+u64 cycles_to_ns(u64 cycles)
+{
+	if (cycles >= base_tsc)
+		return base_ns + (u64)((unsigned __int128)(cycles - base_tsc) * mult >> 32);
+	return base_ns - (u64)((unsigned __int128)(base_tsc - cycles) * mult >> 32);
 }
 
 void clockevent_program(u64 ns)

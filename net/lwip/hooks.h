@@ -7,6 +7,7 @@
 #include "lwip/arch.h"
 #include "lwip/err.h"
 #include "lwip/ip_addr.h"
+#include "net/trace.h"
 
 struct pbuf;
 struct tcp_hdr;
@@ -27,6 +28,9 @@ u32_t lwip_hook_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_
 err_t lwip_hook_tcp_inpacket(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen,
 			     u16_t opt1len, const u8_t *opt2, const struct pbuf *p);
 #define LWIP_HOOK_TCP_INPACKET_PCB lwip_hook_tcp_inpacket
+
+/* An application's callback is about to be called with what was received (patches/0009). */
+#define LWIP_HOOK_APP_CALLBACK() trace_app()
 
 /* The identification of the next IPv4 datagram (patches/0002). */
 u16_t lwip_hook_ip4_id(void);

@@ -13,6 +13,7 @@
 #include "kernel/lib/errno.h"
 #include "kernel/lib/string.h"
 #include "net/netdevice.h"
+#include "net/trace.h"
 
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
@@ -156,6 +157,7 @@ static noinline void drop(struct pkt_buf *pkt, enum lwip_filter why)
 		stats->rx_dropped_proto += pkt_segs(pkt);
 	else
 		stats->rx_dropped_filter += pkt_segs(pkt);
+	trace_drop(pkt);
 	pkt_free(pkt);
 }
 
@@ -206,9 +208,11 @@ noinline void lwip_input(struct pkt_buf *pkt)
 		pkt_free(pkt);
 		return;
 	}
+	trace_input(pkt);
 	verdict = lwip_filter(pkt->data, pkt->len);
 	if (unlikely(verdict != FILTER_OK)) {
 		drop(pkt, verdict);
+		trace_input_end();
 		return;
 	}
 	kick_timers(pkt->data);
@@ -216,6 +220,7 @@ noinline void lwip_input(struct pkt_buf *pkt)
 	p = likely(!pool_low(pkt)) || !may_be_kept(pkt->data) ? wrap(pkt) : copy(pkt);
 	if (likely(p) && unlikely(ethernet_input(p, &lwip_netif) != ERR_OK))
 		pbuf_free(p);
+	trace_input_end();
 }
 
 /* ---- transmit ---- */

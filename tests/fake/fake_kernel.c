@@ -766,3 +766,20 @@ void fake_kernel_reset(void)
 	fake_panic_hook = NULL;
 	fake_log_clear();
 }
+
+/* ---- what looks at packets and needs a CPU to do it ---- */
+
+void stack_probe_input(const u8 *frame, u32 len);
+void stack_probe_input_end(void);
+__fake void stack_probe_input(const u8 *frame, u32 len)
+{
+	(void)frame;
+	(void)len;
+}
+
+__fake void stack_probe_input_end(void)
+{
+}
+
+__fake u8 tracing;
+__fake u64 trace_irq_cycles, trace_softirq_cycles;

@@ -3,13 +3,16 @@ UNIT_TESTS += test_virtio_ring test_virtio_net test_net_dev test_gro test_ring_f
 TSAN_TESTS += test_ring_race
 
 FAKE_RING_SRCS := drivers/virtio/virtio_ring.c tests/fake/fake_kernel.c tests/fake/fake_virtio.c
-NET_SRCS := net/dev.c net/sch_fifo.c net/pkt_buf.c net/gro.c net/checksum.c
+# Journeys and captures: called from everywhere on a packet's way, and files that show them.
+TRACE_SRCS := kernel/trace.c kernel/tasklet.c kernel/debugfs.c net/journey.c net/journey_show.c net/capture.c net/pcapng.c \
+	net/pkt_filter.c
+HOST_NET_SRCS := net/dev.c net/sch_fifo.c net/pkt_buf.c net/gro.c net/checksum.c $(TRACE_SRCS)
 
 test_virtio_ring_SRCS := tests/unit/test_virtio_ring.c $(FAKE_RING_SRCS)
-test_net_dev_SRCS := tests/unit/test_net_dev.c $(NET_SRCS) tests/fake/fake_kernel.c
-test_gro_SRCS := tests/unit/test_gro.c $(NET_SRCS) tests/fake/fake_kernel.c
+test_net_dev_SRCS := tests/unit/test_net_dev.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
+test_gro_SRCS := tests/unit/test_gro.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
 test_virtio_net_SRCS := tests/unit/test_virtio_net.c drivers/net/virtio_net.c \
-	drivers/net/virtio_net_probe.c drivers/virtio/virtio.c $(NET_SRCS) $(FAKE_RING_SRCS)
+	drivers/net/virtio_net_probe.c drivers/virtio/virtio.c $(HOST_NET_SRCS) $(FAKE_RING_SRCS)
 
 # gcc's TSan does not model fences and warns of it. It need not: what they order is not data, but who
 # sleeps; release and acquire order the data.
