@@ -29,6 +29,17 @@ void stats_pool(struct stats_sink *s, const char *prefix, const char *name, u64 
 	emit(s, prefix, name, text);
 }
 
+void stats_text(struct stats_sink *s, const char *prefix, const char *name, const char *fmt, ...)
+{
+	char text[192];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	emit(s, prefix, name, text);
+}
+
 void stats_dump(struct stats_sink *s)
 {
 	for (const stats_provider_t *p = __start_stats_providers; p < __stop_stats_providers; p++)

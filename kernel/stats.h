@@ -26,6 +26,9 @@ void stats_u64(struct stats_sink *s, const char *prefix, const char *name, u64 v
 /* A pool: "used/max/size". */
 void stats_pool(struct stats_sink *s, const char *prefix, const char *name, u64 used, u64 most,
 		u64 size);
+/* Whatever else there is to say, as printf: printable, no space, less than 192 bytes. */
+void stats_text(struct stats_sink *s, const char *prefix, const char *name, const char *fmt, ...)
+	__printf(4, 5);
 /* Calls every provider. */
 void stats_dump(struct stats_sink *s);
 

@@ -320,6 +320,9 @@ static void net_dev_stats(struct stats_sink *s)
 	for (struct net_device *dev = dev_base; dev; dev = dev->next) {
 		const char *prefix = dev->stats_prefix;
 
+		stats_text(s, prefix, "mac", MAC_FMT, MAC_ARG(dev->dev_addr));
+		stats_u64(s, prefix, "mtu", dev->mtu);
+		stats_text(s, prefix, "link", dev->carrier ? "up" : "down");
 		for (size_t i = 0; i < ARRAY_SIZE(netdev_stats); i++)
 			stats_u64(s, prefix, netdev_stats[i].name,
 				  *(u64 *)((u8 *)&dev->stats + netdev_stats[i].offset));

@@ -435,6 +435,17 @@ module_virtio_driver(virtio_net_driver);
 
 /* ---- counters ---- */
 
+/* Its descriptors. NULL: the device is being reset. */
+static void virtqueue_stats(struct stats_sink *s, const char *prefix, const char *name,
+			    const struct virtqueue *vq)
+{
+	if (vq)
+		stats_text(s, prefix, name, "num=%u,free=%u,state=%s", vq->num, vq->num_free,
+			   vq->broken ? "broken" : "ok");
+	else
+		stats_text(s, prefix, name, "state=reset");
+}
+
 void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 {
 	struct virtnet_info *vi = dev->ml_priv;
@@ -450,6 +461,8 @@ void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 	 * says nothing about leaks.
 	 */
 	stats_pool(s, p, "rx_pool", vi->pool.used - rq->posted, rq->held_max, vi->pool.size);
+	virtqueue_stats(s, p, "rx_ring", rq->vq);
+	virtqueue_stats(s, p, "tx_ring", sq->vq);
 	stats_u64(s, p, "rx_posted", rq->posted);
 	stats_u64(s, p, "rx_bad_len", rq->bad_len);
 	stats_u64(s, p, "rx_bad_hdr", rq->bad_hdr);

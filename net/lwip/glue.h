@@ -7,6 +7,8 @@
 
 #include "kernel/lib/types.h"
 
+#include "lwip/ip_addr.h"
+
 struct net_device;
 struct netif;
 struct pkt_buf;
@@ -83,6 +85,9 @@ void lwip_dhcp_start(void);
 void lwip_dhcp_address_event(void);
 
 /* ---- stack.c ---- */
+
+/* An address as people write it: IPv6 in lower case (RFC 5952, 4.3). Returns buf. */
+char *lwip_addr_text(const ip_addr_t *addr, char buf[IPADDR_STRLEN_MAX]);
 
 /* A bug of ours if this is neither a softirq nor a task with bottom halves disabled. */
 void lwip_assert_core_locked(void);

@@ -42,17 +42,23 @@ int atoi(const char *s)
 
 /* ---- addresses come and go ---- */
 
+char *lwip_addr_text(const ip_addr_t *addr, char buf[IPADDR_STRLEN_MAX])
+{
+	ipaddr_ntoa_r(addr, buf, IPADDR_STRLEN_MAX);
+	for (char *c = buf; *c; c++) {
+		if (*c >= 'A' && *c <= 'F')
+			*c = (char)(*c + 'a' - 'A');
+	}
+	return buf;
+}
+
 static void log_ip6(s8_t i)
 {
 	const struct net_device *dev = lwip_netif.state;
-	char text[IP6ADDR_STRLEN_MAX];
+	char text[IPADDR_STRLEN_MAX];
 	u8 state = netif_ip6_addr_state(&lwip_netif, i);
 
-	ip6addr_ntoa_r(netif_ip6_addr(&lwip_netif, i), text, sizeof(text));
-	for (char *c = text; *c; c++) {
-		if (*c >= 'A' && *c <= 'F')
-			*c = (char)(*c + 'a' - 'A'); /* RFC 5952, 4.3 */
-	}
+	lwip_addr_text(&lwip_netif.ip6_addr[i], text);
 	if (ip6_addr_ispreferred(state))
 		pr_info("%s: IPv6 address %s is valid\n", dev->name, text);
 	else if (ip6_addr_isduplicated(state))

@@ -712,6 +712,19 @@ __fake void stats_pool(struct stats_sink *s, const char *prefix, const char *nam
 	s->emit(s, full, text);
 }
 
+__fake void stats_text(struct stats_sink *s, const char *prefix, const char *name, const char *fmt,
+		       ...)
+{
+	char full[64], text[192];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(full, sizeof(full), "%s%s", prefix ? prefix : "", name);
+	s->emit(s, full, text);
+}
+
 __fake void stats_dump(struct stats_sink *s)
 {
 	for (const stats_provider_t *p = __start_stats_providers; p < __stop_stats_providers; p++)
