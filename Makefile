@@ -21,7 +21,7 @@ STB_INCLUDE := /usr/include/stb
 IMAGES := $(B)/barewire.elf $(B)/barewire.efi
 TEST_IMAGES := $(B)/barewire-test.elf $(B)/barewire-test.efi
 
-.PHONY: all images test-images run run-guest shell test check bench gdb image fuzz lint format format-check clean deps help \
+.PHONY: all images test-images run run-guest journey journey-guest shell test check bench gdb image fuzz lint format format-check clean deps help \
 	headers-check layers-check unit tsan
 .DELETE_ON_ERROR:
 # No rule of make's own: one of them would take a .d file for a program to link.
@@ -223,21 +223,23 @@ lint: $(LWIP)/.stamp
 deps:
 	@scripts/install-deps
 
-# `make run` ends with 1 if the guest did not answer (docs/interface.md), but make itself ends with 2 whenever a
-# command fails. Only in question mode (-q) does it end with 1: when a target turns out to need a command. So the guest's
-# answer decides whether "run" needs one; lines with + are executed in that mode too.
-ifeq ($(MAKECMDGOALS),run)
+# `make run` and `make journey` end with 1 if the guest did not answer (docs/interface.md), but make itself ends with 2
+# whenever a command fails. Only in question mode (-q) does it end with 1: when a target turns out to need a command. So
+# the guest's answer decides whether "run" needs one; lines with + are executed in that mode too.
+ifneq ($(if $(word 2,$(MAKECMDGOALS)),,$(filter run journey,$(MAKECMDGOALS))),)
 MAKEFLAGS += -q
 endif
-NO_ANSWER := $(or $(BAREWIRE_RUN_DIR),$(B)/run)/no-answer
-run: run-guest
-	$(if $(wildcard $(NO_ANSWER)),@false)
-run-guest:
-	+@rm -f $(NO_ANSWER)
+NO_ANSWER = $(or $(BAREWIRE_RUN_DIR),$(B)/run)/no-answer-to-$(1)
+run journey: %: %-guest
+	$(if $(wildcard $(call NO_ANSWER,$@)),@false)
+run-guest: GUEST_PROGRAM := scripts/run-qemu
+journey-guest: GUEST_PROGRAM := scripts/journey
+run-guest journey-guest: %-guest:
+	+@rm -f $(call NO_ANSWER,$*)
 	+@scripts/install-deps
 	+@MAKEFLAGS= $(MAKE) --no-print-directory -j$$(nproc) images
-	+@scripts/run-qemu; status=$$?; [ $$status -ne 1 ] || { mkdir -p $(dir $(NO_ANSWER)) && touch $(NO_ANSWER) && exit 0; }; \
-		exit $$status
+	+@$(GUEST_PROGRAM); status=$$?; [ $$status -ne 1 ] || \
+		{ mkdir -p $(dir $(call NO_ANSWER,$*)) && touch $(call NO_ANSWER,$*) && exit 0; }; exit $$status
 
 shell:
 	@scripts/run-qemu shell
