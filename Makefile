@@ -98,10 +98,12 @@ $(B)/kernel/lwip/%.o: $(LWIP)/.stamp $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(KCFLAGS) -Wall -Wno-address -MMD -MP -c -o $@ $(LWIP)/$*.c
 
+# -MD would assemble and list at once, but NASM 2.16 forgets what was included.
 $(B)/kernel/%.asm.o: %.asm $(FLAGS_STAMP)
 	$(call say,NASM,$<)
 	@mkdir -p $(@D)
-	$(Q)$(NASM) -f elf64 -MD $(@:.o=.d) -MP -o $@ $<
+	$(Q)$(NASM) -M -MP -MT $@ -MF $(@:.o=.d) -f elf64 $<
+	$(Q)$(NASM) -f elf64 -o $@ $<
 
 $(B)/kernel/version.c: $(FLAGS_STAMP)
 	@mkdir -p $(@D)
@@ -111,7 +113,8 @@ $(B)/kernel/version.o: $(B)/kernel/version.c
 
 # Symbols: linked three times. The first link gives the number of symbols and so the size of their table, the second
 # the addresses, and the third must not move any.
-LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none -T linker.ld
+# -X: assembler-local labels are no symbols.
+LDFLAGS := -nostdlib -static -X -z max-page-size=4096 -z noexecstack --build-id=none -T linker.ld
 $(B)/kernel/kallsyms0.asm:
 	@mkdir -p $(@D)
 	@awk -f scripts/kallsyms </dev/null >$@

@@ -6,6 +6,7 @@
 ; (SDM vol. 3A, "Initializing IA-32e Mode").
 
 %include "boot/cpu.inc"
+%include "kernel/x86/cfi.inc"
 
 XEN_ELFNOTE_PHYS32_ENTRY equ 18
 
@@ -42,6 +43,8 @@ section .text
 bits 32
 global pvh_start
 pvh_start:
+	CFI_STARTPROC plain
+	CFI_OUTERMOST
 	cld
 	cli
 	rdtsc
@@ -52,13 +55,13 @@ pvh_start:
 	mov	edi, early_pd
 	mov	eax, PTE_PRESENT | PTE_WRITE | PTE_LARGE
 	mov	ecx, 4 * 512
-.pd:
+..@pd:
 	mov	[edi], eax
 	mov	dword [edi + 4], 0
 	add	eax, 0x200000
 	add	edi, 8
 	dec	ecx
-	jnz	.pd
+	jnz	..@pd
 
 	; The tables above them are not in .bss, so whatever the loader left there goes first.
 	mov	edi, early_pml4
@@ -68,12 +71,12 @@ pvh_start:
 	mov	eax, early_pd + (PTE_PRESENT | PTE_WRITE)
 	mov	edi, early_pdpt
 	mov	ecx, 4
-.pdpt:
+..@pdpt:
 	mov	[edi], eax
 	add	eax, 4096
 	add	edi, 8
 	dec	ecx
-	jnz	.pdpt
+	jnz	..@pdpt
 	mov	eax, early_pdpt + (PTE_PRESENT | PTE_WRITE)
 	mov	[early_pml4], eax
 
@@ -90,10 +93,10 @@ pvh_start:
 	or	eax, CR0_PG | CR0_WP | CR0_PE
 	mov	cr0, eax
 	lgdt	[early_gdt_ptr]
-	jmp	0x08:.long_mode
+	jmp	0x08:..@long_mode
 
 bits 64
-.long_mode:
+..@long_mode:				; no symbol: all of this is pvh_start
 	mov	eax, 0x10
 	mov	ds, eax
 	mov	es, eax
@@ -109,4 +112,5 @@ bits 64
 	mov	rdi, rax
 	call	start_kernel
 	ud2
+	CFI_ENDPROC
 section .note.GNU-stack noalloc noexec nowrite progbits

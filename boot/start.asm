@@ -1,6 +1,8 @@
 ; The common 64-bit entry, and the ELF's own: rdi = struct boot_info * in memory that is not ours.
 ; Long mode, identity mapping by whoever was here before, interrupts in any state.
 
+%include "kernel/x86/cfi.inc"
+
 extern start_kernel
 extern start_stack_top
 extern __bss_start
@@ -15,6 +17,8 @@ section .text
 bits 64
 global start
 start:
+	CFI_STARTPROC plain
+	CFI_OUTERMOST
 	cli
 	cld
 	mov	rsp, start_stack_top
@@ -27,10 +31,12 @@ start:
 	mov	rdi, rbx
 	call	start_kernel
 	ud2
+	CFI_ENDPROC
 
 ; Clears .bss. Keeps rbx. Both ends are 8-byte aligned (linker.ld).
 global clear_bss
 clear_bss:
+	CFI_STARTPROC plain
 	mov	rdi, __bss_start
 	mov	rcx, __bss_end
 	sub	rcx, rdi
@@ -38,5 +44,6 @@ clear_bss:
 	xor	eax, eax
 	rep	stosq
 	ret
+	CFI_ENDPROC
 
 section .note.GNU-stack noalloc noexec nowrite progbits

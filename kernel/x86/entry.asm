@@ -4,8 +4,11 @@
 ; registers are going to be shown. Either way the stub begins with  push rbp; mov rbp, rsp  while the CPU's frame
 ; lies on top (SDM vol. 3A, "64-Bit Mode Stack Frame"): the interrupted RIP then sits
 ; exactly where a caller's return address would, and a walk along rbp goes through the interrupt into the code it hit.
+; For debuggers, the CFI_ lines say the same of every instruction (tests/boot/test_gdb_unwind.py checks each).
 
 bits 64
+
+%include "kernel/x86/cfi.inc"
 
 extern common_interrupt
 extern sysvec_apic_timer_interrupt
@@ -13,7 +16,7 @@ extern do_exception
 
 LOCAL_TIMER_VECTOR	equ 0xef	; kernel/x86/apic.h
 SPURIOUS_APIC_VECTOR	equ 0xff
-FIRST_EXTERNAL_VECTOR	equ 0x20
+%define FIRST_EXTERNAL_VECTOR 0x20
 
 section .text
 
@@ -29,6 +32,15 @@ section .text
 	push	r11
 	sub	rsp, 8			; 16-byte alignment for the call
 	cld
+	CFI_ROW
+	CFI_SAVED rax, rbp, -16
+	CFI_SAVED rcx, rbp, -24
+	CFI_SAVED rdx, rbp, -32
+	CFI_SAVED rsi, rbp, -40
+	CFI_SAVED r8, rbp, -48
+	CFI_SAVED r9, rbp, -56
+	CFI_SAVED r10, rbp, -64
+	CFI_SAVED r11, rbp, -72
 %endmacro
 
 %macro RESTORE_CALLER_REGS_AND_RETURN 0
@@ -43,7 +55,27 @@ section .text
 	pop	rax
 	pop	rdi
 	pop	rbp
+	CFI_ROW
+	CFI_CPU_FRAME rsp, 0
+	CFI_SAME rax, rcx, rdx, rsi, r8, r9, r10, r11, rdi, rbp
 	iretq
+%endmacro
+
+; The head of a stub, CPU's frame on top.
+%macro STUB_FRAME 0
+	CFI_CPU_FRAME rsp, 0
+	CFI_SAME rbp, rdi
+	push	rbp
+	CFI_ROW
+	CFI_CPU_FRAME rsp, 8
+	CFI_SAVED rbp, rsp, 0
+	mov	rbp, rsp
+	CFI_ROW
+	CFI_CPU_FRAME rbp, 8
+	CFI_SAVED rbp, rbp, 0
+	push	rdi
+	CFI_ROW
+	CFI_SAVED rdi, rbp, -8
 %endmacro
 
 ; What lies between these two is entered by an interrupt: the address above its frame is the interrupted RIP itself,
@@ -55,40 +87,49 @@ __irqentry_text_start:
 global asm_common_interrupt
 align 16
 asm_common_interrupt:
+	CFI_STARTPROC signal
+	CFI_CPU_FRAME rbp, 8
+	CFI_SAVED rbp, rbp, 0
+	CFI_SAVED rdi, rbp, -8
 	SAVE_CALLER_REGS
 	call	common_interrupt
 	RESTORE_CALLER_REGS_AND_RETURN
+	CFI_ENDPROC
 
 global asm_sysvec_apic_timer_interrupt
 align 16
 asm_sysvec_apic_timer_interrupt:
-	push	rbp
-	mov	rbp, rsp
-	push	rdi
+	CFI_STARTPROC signal
+	STUB_FRAME
 	SAVE_CALLER_REGS
 	call	sysvec_apic_timer_interrupt
 	RESTORE_CALLER_REGS_AND_RETURN
+	CFI_ENDPROC
 
 ; The APIC raises this vector when an interrupt went away; it wants no EOI (SDM vol. 3A, "Spurious Interrupt").
 global asm_spurious_interrupt
 align 16
 asm_spurious_interrupt:
+	CFI_STARTPROC signal
+	CFI_CPU_FRAME rsp, 0
 	iretq
+	CFI_ENDPROC
 
 ; One 16-byte stub for each external vector.
 global irq_entries_start
 align 16
 irq_entries_start:
+	CFI_STARTPROC signal
 %assign vec FIRST_EXTERNAL_VECTOR
 %rep 256 - FIRST_EXTERNAL_VECTOR
 	align	16
-	push	rbp
-	mov	rbp, rsp
-	push	rdi
+	CFI_ROW
+	STUB_FRAME
 	mov	edi, vec
 	jmp	near asm_common_interrupt
 %assign vec vec + 1
 %endrep
+	CFI_ENDPROC
 
 global __irqentry_text_end
 __irqentry_text_end:
@@ -98,11 +139,18 @@ __irqentry_text_end:
 global %1
 align 16
 %1:
+	CFI_STARTPROC signal
 %if %2 == 0
+	CFI_CPU_FRAME rsp, 0
 	push	0
+	CFI_ROW
 %endif
+	CFI_CPU_FRAME rsp, 8
 	push	strict dword exc_vec
+	CFI_ROW
+	CFI_CPU_FRAME rsp, 16
 	jmp	near asm_exc_common
+	CFI_ENDPROC
 %assign exc_vec exc_vec + 1
 %endmacro
 
@@ -140,47 +188,68 @@ EXCEPTION asm_exc_vmm_communication, 1
 EXCEPTION asm_exc_security, 1
 EXCEPTION asm_exc_reserved_31, 0
 
+; Pushes and pops all the registers named, which the debugger hears of. depth: bytes on top of the CPU's frame.
+%macro PUSH_REGS 1-*
+%rep %0
+	push	%1
+%assign depth depth + 8
+	CFI_ROW
+	CFI_CPU_FRAME rsp, depth
+%rotate 1
+%endrep
+%endmacro
+%macro POP_REGS 1-*
+%assign left %0
+%rep %0
+	pop	%1
+%assign depth depth - 8
+	CFI_ROW
+	CFI_CPU_FRAME rsp, depth
+	CFI_SAME %1
+%rotate 1
+%assign left left - 1
+%assign offset 0
+%rep left
+	CFI_SAVED %1, rsp, offset
+%assign offset offset + 8
+%rotate 1
+%endrep
+%rotate -left
+%endrep
+%endmacro
+; Where PUSH_REGS left them, the first one highest, seen from rbx.
+%macro SAVED_REGS 1-*
+%assign offset depth - 24
+%rep %0
+	CFI_SAVED %1, rbx, offset
+%assign offset offset - 8
+%rotate 1
+%endrep
+%endmacro
+
 align 16
 asm_exc_common:
-	push	rdi
-	push	rsi
-	push	rdx
-	push	rcx
-	push	rax
-	push	r8
-	push	r9
-	push	r10
-	push	r11
-	push	rbx
-	push	rbp
-	push	r12
-	push	r13
-	push	r14
-	push	r15
+	CFI_STARTPROC signal
+%assign depth 16
+	CFI_CPU_FRAME rsp, depth
+	PUSH_REGS rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15
+	CFI_SAVED rdi, rsp, 14 * 8
 	cld
 	mov	rdi, rsp
 	; No frame of ours: the report starts from pt_regs. IST stacks are 16-byte aligned, others may not be.
 	mov	rbx, rsp
+	CFI_ROW
+	CFI_CPU_FRAME rbx, depth
+	SAVED_REGS rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15
 	and	rsp, -16
 	call	do_exception
 	mov	rsp, rbx
-	pop	r15
-	pop	r14
-	pop	r13
-	pop	r12
-	pop	rbp
-	pop	rbx
-	pop	r11
-	pop	r10
-	pop	r9
-	pop	r8
-	pop	rax
-	pop	rcx
-	pop	rdx
-	pop	rsi
-	pop	rdi
+	POP_REGS r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
 	add	rsp, 16			; vector and error code
+	CFI_ROW
+	CFI_CPU_FRAME rsp, 0
 	iretq
+	CFI_ENDPROC
 
 ; For kernel/x86/idt.c.
 section .rodata

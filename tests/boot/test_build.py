@@ -1,10 +1,11 @@
-"""The build is reproducible: another path, another date, the same bytes."""
+"""The build is reproducible: another path, another date, the same bytes; and it notices what has changed."""
 import hashlib
 import os
+import re
 import shutil
 
 from lib import proc
-from lib.guest import ROOT
+from lib.guest import BUILD, ROOT
 
 IMAGES = ("barewire.elf", "barewire.efi")
 
@@ -27,3 +28,11 @@ def test_same_bytes(tmp_path):
     assert build(paths[0], 1) == build(paths[1], 2)
     for name in IMAGES:
         assert b"tell-tale" not in (paths[1] / "build" / name).read_bytes()
+
+
+def test_assembly_depends_on_what_it_includes():
+    """make has been told of every .inc file that a source includes (NASM's own -MD forgets them)."""
+    for source in ("boot/pvh.asm", "boot/start.asm", "kernel/x86/entry.asm"):
+        included = re.findall(r'^%include "(\S+)"', (ROOT / source).read_text(encoding="utf-8"), re.M)
+        rule = (BUILD / "kernel" / f"{source}.d").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()[0]
+        assert included and set(rule.split(":")[1].split()) == {source, *included}, rule

@@ -1,0 +1,1 @@
+"""gdb commands that know the kernel's data. Everything reads the guest's memory and changes none of it."""
