@@ -1,4 +1,4 @@
-"""make gdb and the commands of scripts/gdb: at the entry, before the kernel is there, half way through the boot, and under load."""
+"""make gdb, and the commands of scripts/gdb: before the kernel is there, at its entry, half way through the boot, under load."""
 import os
 import re
 import socket
@@ -152,9 +152,10 @@ def test_under_load(lan, boot, stub):
                 assert "INCONSISTENT" not in queue or "stopped inside" in queue, vring
             assert re.search(r"^  eth0 rx0: virtnet_poll weight 64, state (none|SCHED|SCHED MISSED), ", napi, re.M), napi
             assert napi.count("gro_list: ") == napi.count("rx_list: ") == 3, napi
-            assert re.search(r"^eth0_rx_pool \d+/\d+/8192: \d+ posted to the device, \d+ held by the stack, 0 refused$", pbufs, re.M)
-            assert re.search(rf"^ESTABLISHED  10\.0\.2\.2:7 10\.0\.2\.1:{load.port}\n    queues .*\n    windows: rcv \d+", connections,
-                             re.M), connections
+            pool = r"^eth0_rx_pool \d+/\d+/8192: \d+ posted to the device, \d+ held by the stack, 0 refused$"
+            assert re.search(pool, pbufs, re.M), pbufs
+            mine = rf"^ESTABLISHED  10\.0\.2\.2:7 10\.0\.2\.1:{load.port}\n    queues .*\n    windows: rcv \d+"
+            assert re.search(mine, connections, re.M), connections
             assert connections.endswith("5 listening, 1 active, 0 bound, 0 in TIME_WAIT"), connections
             assert "barewire: ready ip=10.0.2.2/24" in dmesg
     finally:

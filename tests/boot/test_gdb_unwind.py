@@ -110,8 +110,9 @@ def test_interrupt(lan, boot, stub, tmp_path, stop):
     assert g.alive()
 
 
-@pytest.mark.parametrize("case,entry,error_code", [("divide", "asm_exc_divide_error", 0), ("null_read", "asm_exc_page_fault", 8),
-                                                   ("undefined", "asm_exc_invalid_op", 0), ("noncanonical", "asm_exc_general_protection", 8)])
+@pytest.mark.parametrize("case,entry,error_code", [
+    ("divide", "asm_exc_divide_error", 0), ("null_read", "asm_exc_page_fault", 8), ("undefined", "asm_exc_invalid_op", 0),
+    ("noncanonical", "asm_exc_general_protection", 8)])
 def test_exception(boot, stub, tmp_path, case, entry, error_code):
     """The same for exceptions, with an error code and without, on the interrupted stack and on one of their own (#PF). Since
     do_exception() never returns, its call is left out."""

@@ -46,7 +46,8 @@ def napi():
           f"more to deliver: {text(data['rx_more']['name'].address, 16) if int(data['rx_more']) else 'no'}")
     known = []
     for dev, vi in virtnets():
-        napis = [(f"{kind}{i}", q["napi"]) for kind, field in (("rx", "rq"), ("tx", "sq")) for i, q in enumerate(array(vi[field]))]
+        napis = [(f"{kind}{i}", q["napi"]) for kind, field in (("rx", "rq"), ("tx", "sq"))
+                 for i, q in enumerate(array(vi[field]))]
         for name, n in [*napis, ("config", vi["config_napi"])]:
             show(f"{dev} {name}", n, polled)
             known.append(int(n.address))

@@ -110,7 +110,7 @@ def backtrace(default, words):
 
 @command("bt-rx")
 def bt_rx(*words):
-    """bt-rx [FUNCTION] [calls] [if CONDITION]: on until the next packet reaches napi_gro_receive (or FUNCTION), then who called whom.
+    """bt-rx [FUNCTION] [calls] [if CONDITION]: on to the next packet at napi_gro_receive (or FUNCTION), then the stack.
 
 One name a line, leaf first; `calls` leaves out functions that the compiler merged into their callers."""
     backtrace(RX, words)
@@ -118,7 +118,7 @@ One name a line, leaf first; `calls` leaves out functions that the compiler merg
 
 @command("bt-tx")
 def bt_tx(*words):
-    """bt-tx [FUNCTION] [calls] [if CONDITION]: on until the next doorbell of a transmit queue, vp_notify or vm_notify (or FUNCTION).
+    """bt-tx [FUNCTION] [calls] [if CONDITION]: on to the next doorbell of a transmit queue (or FUNCTION), then the stack.
 
 One name a line, leaf first; `calls` leaves out functions that the compiler merged into their callers."""
     backtrace(TX, words)

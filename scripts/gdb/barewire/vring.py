@@ -26,7 +26,7 @@ class Pools:
     def __init__(self, vi):
         self.kind = gdb.lookup_type("struct pkt_buf")
         tx = static("net/pkt_buf.c", "tx_pool")
-        self.pools = [(p["name"], int(p["mem"]), int(p["block_size"]), int(p["fresh"])) for p in (vi["pool"], tx) if int(p["mem"])]
+        self.pools = [(int(p["mem"]), int(p["block_size"]), int(p["fresh"])) for p in (vi["pool"], tx) if int(p["mem"])]
         boot = static("kernel/main.c", "boot_info")
         count = min(int(boot["nr_ranges"]), boot["range"].type.range()[1] + 1)
         self.ram = [(r.start, r.end) for r in records(boot["range"][0].address, count)]
@@ -45,7 +45,7 @@ class Pools:
 
     def packet(self, address):
         """The packet whose block an address lies in: (its address, None or "free"); None outside of the pools."""
-        for _, mem, size, fresh in self.pools:
+        for mem, size, fresh in self.pools:
             if mem <= address < mem + size * fresh:
                 block = mem + (address - mem) // size * size
                 pointer = gdb.Value(block).cast(self.kind.pointer())
@@ -144,7 +144,7 @@ class Ring:
         if unkicked > self.vq.num:
             self.bad(f"{unkicked} buffers since the last doorbell, with {self.vq.num} descriptors")
         if self.vq.broken:
-            self.bad(f"the queue is broken: the device broke the protocol ({self.vq.bad_used} times), and it is not used any more")
+            self.bad(f"the queue is broken and not used any more: the device broke the protocol ({self.vq.bad_used} times)")
 
     def pending(self):
         """How many used entries we have not looked at."""
