@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lib import proc
 from lib.guest import BUILD, ROOT
+from lib.wait import wait_until
 
 
 class Stub:
@@ -29,6 +30,7 @@ def start(image="test"):
 def run(stub, *commands, image="test", timeout=60):
     """Commands one after the other on the stopped guest, which goes on when gdb has ended. Returns what each of them
     printed, as a list of texts. No command may end in a Python traceback or without an answer."""
+    wait_until(stub.path.exists, 30, "QEMU listens for gdb")
     cmd = start(image) + ["-ex", f"target remote {stub.path}"]
     for n, command in enumerate(commands):
         cmd += ["-ex", rf"echo \n<<{n}>>\n", "-ex", command]
