@@ -3,6 +3,7 @@ the frame above the assembly is the interrupted one, with every register that it
 import json
 import re
 import subprocess
+import threading
 
 import pytest
 
@@ -115,10 +116,39 @@ def test_interrupt(lan, boot, stub, tmp_path, stop):
     ("noncanonical", "asm_exc_general_protection", 8)])
 def test_exception(boot, stub, tmp_path, case, entry, error_code):
     """The same for exceptions, with an error code and without, on the interrupted stack and on one of their own (#PF). Since
-    do_exception() never returns, its call is left out."""
+    do_exception() does not return from these, its call is left out."""
     g = boot(image="test", append=f"crash={case}", extra=stub.qemu, paused=True)
     stop = f"hbreak *(long)&{entry}\ncontinue\ndelete\n"
     log = walk(stub, tmp_path, stop, error_code, False)
     check(log, 16 if error_code else 17)
     assert all(f"crash_{case}" in stack for _, stack, _ in log), log
     g.close()
+
+
+def test_breakpoint(lan, boot, stub, tmp_path):
+    """The same for the one exception that returns: a breakpoint of the kernel's own, which /stack sets (apps/diag)."""
+    g = boot(lan, image="test", append="diag", extra=stub.qemu)
+    g.ready()
+    end, answers = threading.Event(), []
+
+    def ask():  # again and again: the first may have its answer before gdb looks
+        while not end.is_set():
+            answers.append(lan.ns.run(["curl", "-s", "-m", "60", "http://10.0.2.2:9100/stack/icmp_input"], 90).stdout)
+
+    ping = lan.ns.spawn(["ping", "-n", "-i", "0.2", "10.0.2.2"], stdout=subprocess.DEVNULL)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        log = walk(stub, tmp_path, "hbreak *(long)&asm_exc_debug\ncontinue\ndelete\n", 0, True)
+    finally:
+        end.set()
+        asking.join()
+        proc.stop(ping)
+    resume = 0x10000  # RF: go on behind the breakpoint
+    for _, _, wrong in log:
+        if "eflags" in wrong and int(wrong["eflags"][0], 0) == int(wrong["eflags"][1], 0) | resume:
+            del wrong["eflags"]
+    check(log, 17)
+    assert all("icmp_input" in stack for _, stack, _ in log)
+    assert all(text.startswith("[0] icmp_input\n") for text in answers), answers
+    assert g.alive()
