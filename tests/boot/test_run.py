@@ -11,26 +11,14 @@ import pytest
 
 from lib import proc
 from lib.guest import ROOT
+from lib.make_run import RUN, clean_env, run_qemu
 from lib.wait import wait_until
-
-RUN = str(ROOT / "scripts" / "run-qemu")
 
 
 @pytest.fixture(autouse=True)
 def _own_run_dir(tmp_path, monkeypatch):
     """So that a make run of somebody else in this checkout keeps its own pid file."""
     monkeypatch.setenv("BAREWIRE_RUN_DIR", str(tmp_path))
-
-
-def run_qemu(env, timeout=120, cmd=(RUN,)):
-    """Runs it with no terminal; returns CompletedProcess."""
-    return proc.run(cmd, timeout, env={**clean_env(), **env}, cwd=ROOT)
-
-
-def clean_env():
-    """Our environment without settings that somebody exported, and without a make around us."""
-    ours = {"BOOT", "MACHINE", "NET", "VHOST", "ACCEL", "MEM", "APPEND", "QEMU_ARGS", "RUN_SECONDS", "MAKEFLAGS", "MAKELEVEL"}
-    return {**{k: v for k, v in os.environ.items() if k not in ours}, "ACCEL": "tcg"}
 
 
 def test_make_run_with_a_wrong_setting():
@@ -96,7 +84,10 @@ def test_qemu_ends_early(_tun):
 @pytest.mark.parametrize("env,right", [
     ({"BOOT": "bios"}, "uefi pvh microvm"), ({"MACHINE": "isapc"}, "pc q35"), ({"NET": "wlan"}, "tap:IFNAME"),
     ({"VHOST": "maybe"}, "on off"), ({"ACCEL": "hvf"}, "auto tcg kvm"), ({"MEM": "lots"}, "256"), ({"RUN_SECONDS": "x"}, "30"),
-    ({"NET": "vhost-user:/x"}, "later issue"), ({"NET": "macvtap:eth0"}, "later issue")])
+    ({"NET": "macvtap"}, "macvtap:IF"), ({"NET": "none:x"}, "none"), ({"NET": "tap:none0"}, "ip tuntap add dev none0"),
+    ({"NET": "bridge:none0"}, "ip link add none0 type bridge"), ({"NET": "macvtap:none0"}, "type macvtap mode bridge"),
+    ({"NET": "bridge:lo"}, "no bridge"), ({"NET": "macvtap:lo"}, "no macvtap"),
+    ({"NET": "vhost-user:/none/such"}, "no such socket"), ({"VHOST": "on", "NET": "user"}, "VHOST=on goes with")])
 def test_wrong_values(env, right):
     """A wrong value ends with 2 and names the right ones."""
     res = run_qemu(env, 20)

@@ -14,11 +14,13 @@ IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 class Wire:
     """Relays between the LAN's tap and the datagram socket that netdev() gives to QEMU."""
 
+    kind = socket.SOCK_DGRAM
+
     def __init__(self, lan):
         with lan.ns.entered():
             self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", lan.taps[0].encode(), IFF_TAP | IFF_NO_PI))
-        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, self.kind)
         self._stop_r, self._stop_w = os.pipe()
         self._thread = threading.Thread(target=self._relay, name="wire", daemon=True)
         self._thread.start()
@@ -36,9 +38,16 @@ class Wire:
             if self.tap in ready:
                 self.inject(os.read(self.tap, 65536))
             if self.ours in ready:
-                frame = self.ours.recv(65536)
-                if len(frame) >= 14:
-                    os.write(self.tap, frame)
+                data = self.ours.recv(65536)
+                if not data and self.kind == socket.SOCK_STREAM:
+                    return  # QEMU has ended
+                for frame in self._arrived(data):
+                    if len(frame) >= 14:
+                        os.write(self.tap, frame)
+
+    def _arrived(self, data):
+        """The frames in what was received."""
+        yield data
 
     def inject(self, frame):
         """Puts a frame on the wire towards the guest."""
@@ -52,3 +61,28 @@ class Wire:
             os.close(fd)
         self.ours.close()
         self.theirs.close()
+
+
+class StreamWire(Wire):
+    """The same over a stream, in which each frame has its length before it."""
+
+    kind = socket.SOCK_STREAM
+
+    def __init__(self, lan):
+        self._rest = b""
+        super().__init__(lan)
+
+    def netdev(self):
+        """For Guest(netdev=..., fds=...)."""
+        fd = self.theirs.fileno()
+        return {"netdev": f"stream,id=n0,server=off,addr.type=fd,addr.str={fd}", "fds": (fd,)}
+
+    def _arrived(self, data):
+        self._rest += data
+        while len(self._rest) >= 4 and len(self._rest) >= 4 + (size := struct.unpack(">I", self._rest[:4])[0]):
+            yield self._rest[4:4 + size]
+            self._rest = self._rest[4 + size:]
+
+    def inject(self, frame):
+        """Puts a frame on the wire towards the guest."""
+        self.ours.sendall(struct.pack(">I", len(frame)) + frame)
