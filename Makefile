@@ -21,8 +21,8 @@ STB_INCLUDE := /usr/include/stb
 IMAGES := $(B)/barewire.elf $(B)/barewire.efi
 TEST_IMAGES := $(B)/barewire-test.elf $(B)/barewire-test.efi
 
-.PHONY: all images test-images run run-guest journey journey-guest shell test check bench gdb image fuzz lint format format-check clean deps help \
-	headers-check layers-check unit tsan
+.PHONY: all images test-images run run-guest journey journey-guest shell doctor doctor-guest test check bench gdb \
+	image fuzz lint format format-check clean deps help headers-check layers-check unit tsan
 .DELETE_ON_ERROR:
 # No rule of make's own: one of them would take a .d file for a program to link.
 MAKEFLAGS += --no-builtin-rules
@@ -226,23 +226,27 @@ lint: $(LWIP)/.stamp
 deps:
 	@scripts/install-deps
 
-# `make run` and `make journey` end with 1 if the guest did not answer (docs/interface.md), but make itself ends with 2
-# whenever a command fails. Only in question mode (-q) does it end with 1: when a target turns out to need a command. So
-# the guest's answer decides whether "run" needs one; lines with + are executed in that mode too.
-ifneq ($(if $(word 2,$(MAKECMDGOALS)),,$(filter run journey,$(MAKECMDGOALS))),)
+# `make run`, `make journey` and `make doctor` end with 1 if the guest does not answer (docs/interface.md), but make
+# itself ends with 2 whenever a command fails. Only in question mode (-q) does it end with 1: when a target turns out to
+# need a command. So the guest's answer decides whether "run" needs one; lines with + are executed in that mode too.
+ifneq ($(if $(word 2,$(MAKECMDGOALS)),,$(filter run journey doctor,$(MAKECMDGOALS))),)
 MAKEFLAGS += -q
 endif
 NO_ANSWER = $(or $(BAREWIRE_RUN_DIR),$(B)/run)/no-answer-to-$(1)
-run journey: %: %-guest
+run journey doctor: %: %-guest
 	$(if $(wildcard $(call NO_ANSWER,$@)),@false)
 run-guest: GUEST_PROGRAM := scripts/run-qemu
 journey-guest: GUEST_PROGRAM := scripts/journey
+doctor-guest: GUEST_PROGRAM := scripts/doctor
+ask = $(GUEST_PROGRAM); status=$$?; [ $$status -ne 1 ] || { mkdir -p $(dir $(1)) && touch $(1) && exit 0; }; exit $$status
 run-guest journey-guest: %-guest:
 	+@rm -f $(call NO_ANSWER,$*)
 	+@scripts/install-deps
 	+@MAKEFLAGS= $(MAKE) --no-print-directory -j$$(nproc) images
-	+@$(GUEST_PROGRAM); status=$$?; [ $$status -ne 1 ] || \
-		{ mkdir -p $(dir $(call NO_ANSWER,$*)) && touch $(call NO_ANSWER,$*) && exit 0; }; exit $$status
+	+@$(call ask,$(call NO_ANSWER,$*))
+doctor-guest:
+	+@rm -f $(call NO_ANSWER,doctor)
+	+@$(call ask,$(call NO_ANSWER,doctor))
 
 shell:
 	@scripts/run-qemu shell

@@ -299,6 +299,12 @@ def remember_run(**facts):
         return None
 
 
+def forget_run():
+    """Takes away what remember_run() left."""
+    for path in (PID_FILE, RUN_FILE, SERIAL_LOG):
+        path.unlink(missing_ok=True)
+
+
 def running_pid():
     """The process of the make run that goes on, or None."""
     try:
