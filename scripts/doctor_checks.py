@@ -159,7 +159,7 @@ def interfaces(case):
         state = port.get("linkinfo", {}).get("info_slave_data", {}).get("state", "forwarding")
         if state != "forwarding" and "UP" in port["flags"] and "NO-CARRIER" not in port["flags"]:
             case.wrong(1, f"the port {port['ifname']} of the bridge {case.l3} does not forward yet (spanning tree: {state})",
-                       f"wait half a minute, or: ip link set {case.l3} type bridge stp_state 0 forward_delay 0")
+                       f"wait half a minute, or: ip link set {case.l3} type bridge stp_state 0; then forward_delay 0")
     if case.kind == "tap" and "UP" in link["flags"] and "NO-CARRIER" in link["flags"]:
         case.wrong(0, f"nobody has {name} open: QEMU is not running on it", f"make run NET=tap:{name}")
 

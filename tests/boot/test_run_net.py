@@ -1,12 +1,15 @@
-"""make run on a network that is there already: NET=tap:IFNAME, bridge:BR, macvtap:IF, vhost-user:SOCKET, and VHOST=on."""
+"""make run on a network that is there already: NET=tap:IFNAME, bridge:BR, macvtap:IF, vhost-user:SOCKET, stream:..., and VHOST=on."""
 import os
 import re
+import subprocess
 
 import pytest
 
+from lib import proc
 from lib.attach import Station
+from lib.guest import ROOT
 from lib.lan import Lan
-from lib.make_run import RUN, run_qemu
+from lib.make_run import RUN, clean_env, run_qemu
 from lib.testpmd import Pmd
 
 SETTINGS = {"BOOT": "pvh", "APPEND": "ip=10.0.2.2/24"}
@@ -77,3 +80,18 @@ def test_vhost(_tun):
         assert "vhost=on" in res.stdout
     else:
         assert res.returncode == 2 and re.search(r"VHOST=on needs /dev/vhost-net, which .*modprobe", res.stdout), res.stdout
+
+
+def test_stream(tmp_path):
+    """Two guests, one wire between them: each is ready, and says that from here it cannot be asked."""
+    there = f"addr.type=unix,addr.path={tmp_path}/wire"
+    listening = proc.spawn([RUN], env={**clean_env(), **SETTINGS, "NET": f"stream:server=on,{there}", "RUN_SECONDS": "60"},
+                           cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        first = next(m[1] for line in listening.stdout if (m := re.search(r"^barewire: ready .* mac=(\S+)", line)))
+        res = run_qemu({**SETTINGS, "APPEND": "ip=10.0.2.3/24", "NET": f"stream:server=off,{there}"})
+        assert res.returncode == 0 and "NET=stream: nobody on this side can ask the guest" in res.stdout, res.stdout
+        assert re.search(r"^barewire: ready ip=10\.0\.2\.3/24 .* mac=(\S+)", res.stdout, re.M)[1] != first
+    finally:
+        proc.stop(listening, 20)
+        listening.stdout.close()

@@ -68,6 +68,14 @@ SICK = {
                   r"answers TCP, but a packet filter of this host drops the answer: it is the rule .*nft ip filter INPUT.*drop"),
     "filter_policy": (["nft add table ip wall", "nft add chain ip wall in { type filter hook input priority 0 ; policy drop ; }"],
                       ["nft delete table ip wall"], r"answers ping, but .*policy `drop` of the chain `nft ip wall in`"),
+    "filter_jump": (["nft add table inet wall", "nft add chain inet wall guests", "nft add chain inet wall in "
+                     "{ type filter hook input priority 0 ; }", "nft add rule inet wall in ct mark 99 drop",
+                     "nft add rule inet wall in ip saddr != 10.9.0.0/16 jump guests",
+                     "nft add rule inet wall guests iifname { tap0, tap1 } tcp sport 1-1023 counter reject"],
+                    ["nft delete table inet wall"], r"answers TCP, but .* it is the rule `nft inet wall guests: .*reject"),
+    "filter_unknown": (["nft add table inet wall", "nft add chain inet wall in { type filter hook input priority 0 ; }",
+                        "nft add rule inet wall in ip ttl 64 drop"], ["nft delete table inet wall"],
+                       r"answers ping, but .* it may be the rule `nft inet wall in: ip ttl 64 drop`"),
     "filter_arp": (["nft add table arp wall", "nft add chain arp wall in { type filter hook input priority 0 ; }",
                     "nft add rule arp wall in drop", "ip neigh flush dev tap0"], ["nft delete table arp wall"],
                    r"own ARP is dropped by a packet filter.*nft arp wall in: drop"),
@@ -92,6 +100,20 @@ def test_names_the_cause(house, what):
     assert_well(doctor(house.ns, NET="tap:tap0"))
 
 
+def test_iptables_legacy(house):
+    """The old iptables has tables of its own, which nft does not show."""
+    if house.ns.run(["iptables-legacy", "-S"]).returncode:
+        pytest.skip("this kernel has no ip_tables")
+    rule = ["INPUT", "-i", "tap0", "!", "-s", "10.9.0.0/16", "-p", "icmp", "-j", "DROP"]
+    house.ns.check(["iptables-legacy", "-A", *rule])
+    try:
+        assert_names(doctor(house.ns, NET="tap:tap0"), r"answers ping, but .*it is the rule `iptables-legacy -A INPUT "
+                     r".*To do: iptables-legacy -t filter -D INPUT .*-j DROP$")
+    finally:
+        house.ns.check(["iptables-legacy", "-D", *rule])
+    assert_well(doctor(house.ns, NET="tap:tap0"))
+
+
 def test_no_arp_and_no_interface(house):
     """An address that nobody has; an interface that is not there."""
     assert_names(doctor(house.ns, NET="tap:tap0", GUEST="10.0.2.77"), r"no ARP answer: nobody on tap0 .*10\.0\.2\.77")
@@ -113,7 +135,14 @@ def test_bridge(_tun):
             assert_names(doctor(net.ns, NET="bridge:br0"), r"bridge netfilter: .*policy `drop` of the chain `nft ip filter FORWARD`")
             net.ns.check(["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"])
             assert_well(doctor(net.ns, NET="bridge:br0"))
-            net.ns.ip("link set tap0 down")
+            for line in ("add table bridge wall", "add chain bridge wall out { type filter hook output priority 0 ; }",
+                         "add rule bridge wall out ether type arp drop"):
+                net.ns.check(["nft", *line.split()])
+            assert_names(doctor(net.ns, NET="bridge:br0"), r"no ARP answer .*it is the rule `nft bridge wall out: .*arp drop`")
+            net.ns.check(["nft", "delete", "table", "bridge", "wall"])
+            net.ns.ip("link set br0 type bridge stp_state 1 forward_delay 3000", "link set tap0 down", "link set tap0 up")
+            assert_names(doctor(net.ns, NET="bridge:br0"), r"port tap0 of the bridge br0 does not forward yet \(.*ing\)")
+            net.ns.ip("link set br0 type bridge stp_state 0", "link set br0 type bridge forward_delay 0", "link set tap0 down")
             assert_names(doctor(net.ns, NET="bridge:br0"), r"port tap0 of the bridge br0 is down")
             net.ns.ip("link set tap0 up", "address add 10.0.2.3/24 dev tap0")
             assert_names(doctor(net.ns, NET="tap:tap0"), r"tap0 has an address of its own, but is a port of br0")
