@@ -306,10 +306,11 @@ def forget_run():
 
 
 def running_pid():
-    """The process of the make run that goes on, or None."""
+    """The process of the make run, make gdb or make journey that goes on, or None."""
     try:
         pid = int(PID_FILE.read_text(encoding="ascii"))
-        return pid if b"run-qemu" in Path(f"/proc/{pid}/cmdline").read_bytes() else None
+        ours = re.search(rb"scripts/(run-qemu|run-gdb|journey)\0", Path(f"/proc/{pid}/cmdline").read_bytes())
+        return pid if ours else None
     except (OSError, ValueError):
         return None
 
