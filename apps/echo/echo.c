@@ -127,21 +127,25 @@ static err_t conn_close(struct conn *c)
 	return ERR_ABRT;
 }
 
-/* Passes on, and closes when the peer is done and has everything. */
-static err_t conn_run(struct conn *c)
-{
-	if (c->send && !(c->peer_done && c->send == chargen_send))
-		c->send(c);
-	if (c->peer_done && !c->pending.count)
-		return conn_close(c);
-	tcp_output(c->pcb);
-	return ERR_OK;
-}
-
 /* There is something that the peer has not taken. */
 static bool owes(const struct conn *c)
 {
 	return c->pending.count || c->pcb->unsent || c->pcb->unacked;
+}
+
+/*
+ * Passes on, and closes when the peer is done and has everything. Not before: a connection that
+ * both sides have closed lwIP forgets after 2 MSL, whether the peer has read its last bytes by then
+ * or not.
+ */
+static err_t conn_run(struct conn *c)
+{
+	if (c->send && !(c->peer_done && c->send == chargen_send))
+		c->send(c);
+	if (c->peer_done && !owes(c))
+		return conn_close(c);
+	tcp_output(c->pcb);
+	return ERR_OK;
 }
 
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)

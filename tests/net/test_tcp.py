@@ -2,6 +2,7 @@
 import select
 import socket
 import threading
+import time
 
 import pytest
 from scapy.layers.inet import TCP
@@ -57,6 +58,18 @@ def test_half_close(lan, guest):
             data = tcp.Pattern(5).take(12_000)
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
+            assert tcp.recv_all(sock) == data
+
+
+def test_half_close_and_a_pause(lan, guest):
+    """A peer that sends its FIN, reads nothing for longer than 2 MSL (10 s in test images), and then gets the rest."""
+    with netstat.leaves_no_trace(guest):
+        with tcp.connect(lan, tcp.ECHO, rcvbuf=8192) as sock:
+            data = tcp.Pattern(6).take(120_000)
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            # The length of the pause is what is tested, not a condition to wait for.
+            time.sleep(15)
             assert tcp.recv_all(sock) == data
 
 
