@@ -145,7 +145,14 @@ endef
 $(eval $(call link_kernel,barewire,$(RELEASE_OBJS)))
 $(eval $(call link_kernel,barewire-test,$(TEST_OBJS)))
 
-$(LWIP)/.stamp: scripts/fetch-lwip $(wildcard net/lwip/patches/*.patch)
+# So is the tree that somebody brings along, and whether one was brought.
+LWIP_FROM := $(LWIP).from
+$(LWIP_FROM): FORCE
+	@mkdir -p $(@D)
+	@echo '$(LWIP_DIR)' | cmp -s - $@ || echo '$(LWIP_DIR)' > $@
+
+$(LWIP)/.stamp: scripts/fetch-lwip $(wildcard net/lwip/patches/*.patch) $(LWIP_FROM) \
+		$(if $(LWIP_DIR),$(shell find '$(LWIP_DIR)/src' -name '*.[ch]' 2>/dev/null | grep -v ' '))
 	$(Q)LWIP_DIR='$(LWIP_DIR)' scripts/fetch-lwip $(LWIP)
 
 # ------------------------------------------------------------ the UEFI door

@@ -77,3 +77,29 @@ def test_fetch_says_what_is_missing(tmp_path):
     res = fetch(tmp_path, "build/lwip", f"file:{tmp_path}/nowhere")
     assert res.returncode == 1
     assert "no lwIP 2.2.1 to be had" in res.stdout
+
+
+def test_lwip_dir_after_the_package(tmp_path):
+    """LWIP_DIR= counts in a checkout that has been built with the package, too; and so does leaving it out again."""
+    for name in ("Makefile", "scripts", "net"):
+        src = ROOT / name
+        (shutil.copytree if src.is_dir() else shutil.copy2)(src, tmp_path / name)
+    stamp = tmp_path / "build" / "lwip" / ".stamp"
+    # Instead of the script, one that makes a tree out of what it was told.
+    (tmp_path / "scripts" / "fetch-lwip").write_text('#!/bin/sh\necho "from ${LWIP_DIR:-package}"\nmkdir -p $1\ntouch $1/.stamp\n')
+    source = tmp_path / "mine" / "src" / "core" / "tcp.c"
+    source.parent.mkdir(parents=True)
+    source.touch()
+
+    def make(lwip_dir):
+        env = {k: v for k, v in os.environ.items() if k not in ("LWIP_DIR", "MAKEFLAGS", "MAKELEVEL")}
+        return proc.check(["make", stamp.relative_to(tmp_path), f"LWIP_DIR={lwip_dir}"], 60, cwd=tmp_path, env=env)
+
+    assert "from package" in make("")
+    assert "from" not in make("")
+    assert f"from {tmp_path}/mine" in make(tmp_path / "mine")
+    assert "from" not in make(tmp_path / "mine")
+    source.write_text("changed")
+    os.utime(source, (stamp.stat().st_mtime + 5,) * 2)
+    assert f"from {tmp_path}/mine" in make(tmp_path / "mine")
+    assert "from package" in make("")
