@@ -84,6 +84,7 @@ def test_qemu_ends_early(_tun):
 @pytest.mark.parametrize("env,right", [
     ({"BOOT": "bios"}, "uefi pvh microvm"), ({"MACHINE": "isapc"}, "pc q35"), ({"NET": "wlan"}, "tap:IFNAME"),
     ({"VHOST": "maybe"}, "on off"), ({"ACCEL": "hvf"}, "auto tcg kvm"), ({"MEM": "lots"}, "256"), ({"RUN_SECONDS": "x"}, "30"),
+    ({"QEMU_ARGS": "-name 'a"}, "quotation"),
     ({"NET": "macvtap"}, "macvtap:IF"), ({"NET": "none:x"}, "none"), ({"NET": "tap:none0"}, "ip tuntap add dev none0"),
     ({"NET": "bridge:none0"}, "ip link add none0 type bridge"), ({"NET": "macvtap:none0"}, "type macvtap mode bridge"),
     ({"NET": "bridge:lo"}, "no bridge"), ({"NET": "macvtap:lo"}, "no macvtap"),
