@@ -16,6 +16,11 @@ static struct cpuid_regs cpuid_7(void)
 	return max_leaf() >= 7 ? cpuid(7, 0) : (struct cpuid_regs){ 0 };
 }
 
+bool cpu_has_nx(void)
+{
+	return cpuid(0x80000000u, 0).eax >= 0x80000001u && cpuid(0x80000001u, 0).edx & (1u << 20);
+}
+
 u32 cpu_phys_bits(void)
 {
 	if (cpuid(0x80000000u, 0).eax < 0x80000008u)

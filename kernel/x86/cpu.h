@@ -28,6 +28,8 @@ static inline void cpu_pause(void)
 void cpu_init(void);
 /* "WP NX SMEP ..." for the log. */
 const char *cpu_features_text(void);
+/* Can pages be kept from being executed (CPUID 0x80000001, EDX bit 20)? */
+bool cpu_has_nx(void);
 /* Bits of a physical address (CPUID 0x80000008; 36 if the CPU does not say). */
 u32 cpu_phys_bits(void);
 

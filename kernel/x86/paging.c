@@ -158,6 +158,9 @@ static void map_ram(const struct boot_info *bi)
 
 void paging_init(const struct boot_info *bi)
 {
+	/* Without it bit 63 of an entry is reserved, and the switch a triple fault. */
+	if (!cpu_has_nx())
+		panic("this CPU has no NX, which memory protection needs");
 	memory_map = bi;
 	pml4 = new_table();
 	if (!pml4)

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from lib import proc
-from lib.guest import BUILD
+from lib.guest import ASSERTION, BUILD
 
 TLB_LINE = re.compile(r"^([0-9a-f]{16}): ([0-9a-f]{16}) ([XGPDACTUW-]{9})\s*$")
 
@@ -39,6 +39,13 @@ def test_control_registers(lan, boot):
     assert cr0 & 1 << 16, "CR0.WP"
     assert efer & 1 << 11, "EFER.NXE"
     assert cr4 & 1 << 20 and cr4 & 1 << 21 and cr4 & 1 << 11, f"SMEP, SMAP, UMIP in CR4={cr4:#x}"
+
+
+def test_without_nx(boot):
+    """A CPU that cannot keep data from being executed is refused with a clear line."""
+    g = boot(cpu="max,-nx")
+    assert "NX" in g.panic()["reason"]
+    assert g.exit_status() == ASSERTION
 
 
 @pytest.mark.parametrize("name", ["barewire.elf", "barewire-test.elf"])
