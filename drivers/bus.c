@@ -7,6 +7,7 @@
 #include "drivers/virtio/virtio.h"
 #include "kernel/lib/errno.h"
 #include "kernel/printk.h"
+#include "kernel/softirq.h"
 
 /*
  * The tables that the linker gathers; weak, so that a program without drivers of a bus links too.
@@ -64,6 +65,11 @@ void driver_init(void)
 {
 	struct pci_dev *pdev;
 
+	/*
+	 * A device that is up may need a reset, which allocates, while the next one is being
+	 * probed, which does so too: its softirqs wait.
+	 */
+	local_bh_disable();
 	pci_scan();
 	list_for_each_entry(pdev, &pci_devices, node) {
 		int err = pci_bus_probe(pdev);
@@ -71,4 +77,5 @@ void driver_init(void)
 		if (err && err != -ENODEV)
 			pr_err("pci %s: probe failed: error %d\n", pdev->name, -err);
 	}
+	local_bh_enable();
 }

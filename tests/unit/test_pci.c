@@ -7,6 +7,7 @@
 #include "drivers/pci/pci.h"
 #include "drivers/pci/pci_regs.h"
 #include "kernel/lib/errno.h"
+#include "kernel/softirq.h"
 #include "tests/fake/fake_kernel.h"
 #include "tests/fake/fake_pci.h"
 
@@ -977,10 +978,13 @@ static void test_intx_microvm(void **state)
 /* ---- drivers ---- */
 
 static int probe_calls, probe_result;
+static bool probe_in_softirq;
 
 static int test_probe(struct pci_dev *pdev)
 {
 	assert_int_equal(pdev->vendor, 0x1234);
+	/* Nothing of a device that is up comes between a probe's allocations. */
+	probe_in_softirq &= in_softirq();
 	probe_calls++;
 	return probe_result;
 }
@@ -996,8 +1000,11 @@ static void test_driver_match(void **state)
 	fake_pci_add(NULL, 2, 0, 0x1234, 0x5679, 0x020000);
 	fake_pci_add(NULL, 3, 0, 0x1235, 0x5678, 0x020000);
 	probe_calls = probe_result = 0;
+	probe_in_softirq = true;
 	driver_init();
 	assert_int_equal(probe_calls, 1);
+	assert_true(probe_in_softirq);
+	assert_false(in_softirq());
 	probe_result = -EIO;
 	assert_int_equal(pci_bus_probe(find("0000:00:01.0")), -EIO);
 	assert_int_equal(pci_bus_probe(find("0000:00:02.0")), -ENODEV);
