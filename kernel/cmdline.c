@@ -99,9 +99,11 @@ void cmdline_init(const struct boot_info *bi)
 	static char line[BOOT_CMDLINE_SIZE];
 
 	strscpy(line, bi->cmdline, sizeof(line));
-	/* What is not printable would garble the log, and is no word of ours. */
+	/* What is not printable would garble the log, and is no word of ours; a file has lines. */
 	for (char *c = line; *c; c++) {
-		if (!is_space(*c) && (*c < 0x20 || *c > 0x7e))
+		if (is_space(*c))
+			*c = ' ';
+		else if (*c < 0x20 || *c > 0x7e)
 			*c = '?';
 	}
 	parse(line, true);

@@ -44,13 +44,14 @@ def nic_mac(n):
 class Guest:
     """Starts QEMU at once. lan=None: no network. nic: more properties of virtio-net-pci, 'vectors=0,...'; nic=None:
     no NIC. root_port: puts the NIC behind a PCIe root port. netdev, fds: another back end than the LAN's tap.
+    esp: a folder that the firmware boots from as a disk, without ip and append.
     paused: the CPU waits for go_on(), so that no QMP event is missed."""
 
     live = []  # every guest not yet closed, for the report of a failing test
 
     def __init__(self, lan=None, *, door="pvh", machine="q35", image="release", ip=STATIC_IP, append="", mem=256,
                  cpu="max", nic="", mac=MAC, tap=None, root_port=False, rng=True, debug_exit=True, reboot=False,
-                 netdev=None, fds=(), capture=False, paused=False, extra=()):
+                 netdev=None, fds=(), capture=False, paused=False, esp=None, extra=()):
         self.lan, self.door, self.machine = lan, door, machine
         self.boot_timeout = 90 if door == "uefi" else 30
         self.pcap = None
@@ -62,7 +63,10 @@ class Guest:
 
         cmd = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-smp", 1]
         cmd += ["-M", machine + (",pcie=on" if machine == "microvm" else ""), "-cpu", cpu, "-m", mem]
-        cmd += ["-kernel", kernel, "-append", f"{ip} {append}".strip()]
+        if esp:
+            cmd += ["-drive", f"file=fat:{esp},format=raw,if=none,id=esp0,readonly=on", "-device", "virtio-blk-pci,drive=esp0"]
+        else:
+            cmd += ["-kernel", kernel, "-append", f"{ip} {append}".strip()]
         if door == "uefi":
             cmd += ["-bios", OVMF]
         if paused:

@@ -100,6 +100,10 @@ static void garbage_does_not_reach_the_log(void **state)
 	run("\x1b[2J\x80 ok\x07");
 	assert_false(fake_log_has("\x1b"));
 	assert_true(fake_log_has("?[2J?"));
+	/* A file on the ESP has lines; the log's are its own. */
+	run("some.thing_x=1\r\nsome.thing_x=2\n\tbarewire:\n");
+	assert_int_equal(times, 2);
+	assert_true(fake_log_has("Command line: some.thing_x=1  some.thing_x=2  barewire:"));
 }
 
 int main(void)
