@@ -208,8 +208,8 @@ check: layers-check headers-check format-check $(UNIT_PROGRAMS)
 layers-check:
 	@scripts/check-layers
 
-HEADERS := $(filter-out tests/% net/lwip/lwipopts.h net/lwip/arch/% net/lwip/libc/%, \
-	$(shell git ls-files -co --exclude-standard '*.h' 2>/dev/null))
+SOURCES := $(filter-out net/lwip/lwipopts.h,$(shell scripts/list-sources '*.c' '*.h'))
+HEADERS := $(filter-out tests/% net/lwip/arch/% net/lwip/libc/%,$(filter %.h,$(SOURCES)))
 headers-check: $(LWIP)/.stamp
 	@for h in $(HEADERS); do \
 		echo "#include \"$$h\"" | $(CC) $(KCFLAGS) $(LWIP_INCLUDES) $(WARN) -Wno-unused-macros -fsyntax-only -x c - || \
@@ -217,14 +217,13 @@ headers-check: $(LWIP)/.stamp
 	done
 
 # lwipopts.h is a table with a reason behind each line, which clang-format would tear apart.
-SOURCES := $(filter-out net/lwip/lwipopts.h,$(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null))
 format:
 	@clang-format -i $(SOURCES)
 format-check:
 	@clang-format --dry-run -Werror $(SOURCES)
 
 lint: $(LWIP)/.stamp
-	@shellcheck $$(git ls-files -co --exclude-standard scripts .ci | xargs grep -lE '^#!.*\b(ba)?sh$$')
+	@shellcheck $$(scripts/list-sources 'scripts/*' '.ci/*' | xargs grep -lE '^#!.*\b(ba)?sh$$')
 	@$(MAKE) B=build/clang CC=clang LWIP=$(LWIP) build/clang/barewire.elf
 	@echo "lint: shellcheck and clang have nothing to say"
 

@@ -4,10 +4,17 @@ import os
 import re
 import shutil
 
+import pytest
+
 from lib import proc
 from lib.guest import BUILD, ROOT
 
 IMAGES = ("barewire.elf", "barewire.efi")
+
+
+def copy_of_the_tree(where):
+    """The sources as an archive has them: without git, and nothing built."""
+    shutil.copytree(ROOT, where, ignore=lambda d, names: [n for n in names if n in (".git", "build", "__pycache__")])
 
 
 def build(where, jobs):
@@ -17,11 +24,12 @@ def build(where, jobs):
     return {name: hashlib.sha256((where / "build" / name).read_bytes()).hexdigest() for name in IMAGES}
 
 
+@pytest.mark.timeout(600)
 def test_same_bytes(tmp_path):
     """Two builds of the same sources, in paths of different length, serial and parallel; and nothing of those paths in
     the images."""
     paths = tmp_path / "a", tmp_path / "another-tell-tale-path"
-    shutil.copytree(ROOT, paths[0], ignore=lambda d, names: [n for n in names if n in (".git", "build", "__pycache__")])
+    copy_of_the_tree(paths[0])
     # lwIP's sources, fetched and checked once.
     shutil.copytree(ROOT / "build" / "lwip", paths[0] / "build" / "lwip")
     shutil.copytree(paths[0], paths[1])
@@ -36,3 +44,16 @@ def test_assembly_depends_on_what_it_includes():
         included = re.findall(r'^%include "(\S+)"', (ROOT / source).read_text(encoding="utf-8"), re.M)
         rule = (BUILD / "kernel" / f"{source}.d").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()[0]
         assert included and set(rule.split(":")[1].split()) == {source, *included}, rule
+
+
+def test_checks_without_git(tmp_path):
+    """In an unpacked archive the checks see the files, too."""
+    tree = tmp_path / "tree"
+    copy_of_the_tree(tree)
+    targets = "layers-check", "format-check"
+    for target in targets:
+        proc.check(["make", target], 60, cwd=tree)
+    (tree / "net" / "bad.c").write_text('#include "drivers/bus.h"\nint  x ;\n')
+    for target in targets:
+        res = proc.run(["make", target], 60, cwd=tree)
+        assert res.returncode and "net/bad.c" in res.stdout, f"{target}: {res.stdout}"
