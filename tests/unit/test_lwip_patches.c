@@ -356,18 +356,34 @@ static void test_fragmented_segment_is_sent_again(void **state)
 	pbuf_free(p);
 }
 
-/* A router advertisement without the router's MAC address (RFC 4861, 4.2); lifetime in seconds. */
-static void rx_router_advertisement(u16 lifetime)
+static void rx_icmp6(u8 *icmp, u32 len)
 {
-	u8 ra[16] = { 134, 0, 0, 0, 64, 0, (u8)(lifetime >> 8), (u8)lifetime }, buf[200];
-	u32 sum = 58 + sizeof(ra);
+	u32 sum = 58 + len;
+	u8 buf[200];
 
 	for (u32 i = 0; i < 16; i += 2)
 		sum += get_unaligned_be16(fx_peer_ip6 + i) + get_unaligned_be16(fx_guest_ip6 + i);
-	sum = fx_sum(ra, sizeof(ra), sum);
-	ra[2] = (u8)(sum >> 8);
-	ra[3] = (u8)sum;
-	fx_rx(buf, fx_ip6(buf, 58, ra, sizeof(ra)));
+	sum = fx_sum(icmp, len, sum);
+	icmp[2] = (u8)(sum >> 8);
+	icmp[3] = (u8)sum;
+	fx_rx(buf, fx_ip6(buf, 58, icmp, len));
+}
+
+/* A router advertisement without the router's MAC address (RFC 4861, 4.2); lifetime in seconds. */
+static void rx_router_advertisement(u16 lifetime)
+{
+	u8 ra[16] = { 134, 0, 0, 0, 64, 0, (u8)(lifetime >> 8), (u8)lifetime };
+
+	rx_icmp6(ra, sizeof(ra));
+}
+
+/* It asks for our address and says its own (RFC 4861, 4.3). */
+static void rx_neighbor_solicitation(void)
+{
+	u8 ns[32] = { 135, [24] = 1, 1, 0x52, 0x54, 0, 0, 0, 9 };
+
+	memcpy(ns + 8, fx_guest_ip6, 16);
+	rx_icmp6(ns, sizeof(ns));
 }
 
 static void send_three(struct udp_pcb *pcb, const ip_addr_t *to)
@@ -410,6 +426,39 @@ static void test_packets_for_a_dead_router(void **state)
 	rx_router_advertisement(0); /* for the tests to come */
 }
 
+/* 0008: the same, but it has asked for our address, so that its own is known, and fell silent then.
+ */
+static void test_packets_for_a_router_that_fell_silent(void **state)
+{
+	ip_addr_t router = IPADDR6_INIT_HOST(0xfe800000, 0, 0, 1);
+	struct udp_pcb *pcb = udp_new_ip_type(IPADDR_TYPE_ANY);
+	size_t live = fake_alloc_live();
+	u32 sent;
+
+	(void)state;
+	ip6_addr_assign_zone(ip_2_ip6(&router), IP6_UNICAST, &lwip_netif);
+	rx_router_advertisement(9000);
+	send_three(pcb, &router);
+	assert_true(fake_alloc_live() > live);
+	rx_neighbor_solicitation();
+	sent = fx_nr_tx;
+	fake_time_advance(2 * NSEC_PER_SEC);
+	/* Nothing waits for an address that is known. */
+	assert_true(fx_nr_tx >= sent + 3);
+	assert_int_equal(fake_alloc_live(), live);
+	fake_time_advance(20 * NSEC_PER_SEC);
+	/* No answer to the probes: no more of them, until somebody asks again. */
+	sent = fx_nr_tx;
+	fake_time_advance(600 * NSEC_PER_SEC);
+	assert_int_equal(fx_nr_tx, sent);
+	send_three(pcb, &router);
+	fake_time_advance(10 * NSEC_PER_SEC);
+	assert_true(fx_nr_tx > sent);
+	assert_int_equal(fake_alloc_live(), live);
+	udp_remove(pcb);
+	rx_router_advertisement(0); /* for the tests to come */
+}
+
 int run_patch_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -422,6 +471,7 @@ int run_patch_tests(void)
 		FX_TEST(test_persist_with_a_large_window),
 		FX_TEST(test_fragmented_segment_is_sent_again),
 		FX_TEST(test_packets_for_a_dead_router),
+		FX_TEST(test_packets_for_a_router_that_fell_silent),
 	};
 
 	return cmocka_run_group_tests_name("patches", tests, NULL, NULL);
