@@ -420,6 +420,13 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	(void)err;
 	if (!p) {
 		c->eof = true;
+		/*
+		 * Whoever closes his socket ends his side, and would answer with a reset only to
+		 * something that we send: while a stream waits that may be never, and what it holds
+		 * is scarce. So the end of the asker's side is the end of the stream.
+		 */
+		if (c->res.stream)
+			return conn_abort(c);
 		return c->closing ? conn_closed(c) : pump(c);
 	}
 	if (c->closing) {

@@ -15,7 +15,7 @@ struct tcp_pcb;
 /*
  * A body that is made while it is sent, of a length nobody knows yet; the site's object has it
  * inside. It goes out in chunks (RFC 9112, 7.1), or to an HTTP/1.0 client until the connection
- * ends.
+ * ends. A client that ends its side meanwhile is taken to have gone.
  */
 struct http_stream {
 	/*

@@ -100,12 +100,12 @@ static u8 *put(u32 len, u32 orig, u32 journey, bool sent)
 	return (u8 *)(e + 1);
 }
 
-void capture_rx(const struct pkt_buf *pkt)
+void capture_rx(const struct pkt_buf *pkt, const struct pkt_parts *p)
 {
 	u32 len = min(pkt->len, capture.snaplen);
 	u8 *to;
 
-	if (!pkt_filter_match(&capture.filter, pkt->data, min(pkt->len, (u32)PKT_HEAD_LEN)))
+	if (!pkt_filter_match(&capture.filter, p))
 		return;
 	to = put(len, pkt->len, pkt->journey, false);
 	if (to)
@@ -116,9 +116,10 @@ void capture_tx(const struct pkt_buf *pkt)
 {
 	u32 len = min(pkt->len, capture.snaplen), n;
 	u8 head[PKT_HEAD_LEN], *to;
+	struct pkt_parts p;
 
-	n = pkt_head(pkt, head);
-	if (trace_own(head, n) || !pkt_filter_match(&capture.filter, head, n))
+	pkt_parts(&p, head, pkt_head(pkt, head));
+	if (trace_own(&p) || !pkt_filter_match(&capture.filter, &p))
 		return;
 	to = put(len, pkt->len, pkt->journey, true);
 	for (u32 i = 0; to && len; i++) {
@@ -228,15 +229,16 @@ static void capture_timer(struct hrtimer *timer)
 	capture.reader->wake(capture.reader);
 }
 
+/* journey_comment() finds them. */
 static void journeys_done(void *ctx)
 {
-	(void)ctx; /* journey_comment() finds them */
+	(void)ctx;
+	journey_stop();
 }
 
 static int capture_options(struct debugfs_reader *r, u32 *seconds, u32 *journeys)
 {
 	char filter[96];
-	int n = debugfs_query(r->query, "filter", filter, sizeof(filter));
 
 	capture.snaplen = SNAPLEN_MAX;
 	capture.limit = 0;
@@ -245,11 +247,7 @@ static int capture_options(struct debugfs_reader *r, u32 *seconds, u32 *journeys
 	    debugfs_query_u32(r, "seconds", 1, 86400, seconds) ||
 	    debugfs_query_u32(r, "journey", 1, JOURNEY_MAX, journeys))
 		return -EINVAL;
-	if (n == -EINVAL) {
-		strscpy(r->error, "filter= is too long, or not well encoded", sizeof(r->error));
-		return -EINVAL;
-	}
-	return pkt_filter_parse(&capture.filter, n > 0 ? filter : "", r->error, sizeof(r->error));
+	return min(pkt_filter_query(r, "filter", filter, sizeof(filter), &capture.filter), 0);
 }
 
 static int capture_open(struct debugfs_reader *r)

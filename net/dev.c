@@ -137,6 +137,7 @@ noinline void netif_receive_pkt(struct pkt_buf *pkt)
 	dev->stats.rx_bytes += pkt->len - pkt->data_len;
 	if (unlikely(!net_stack)) {
 		dev->stats.rx_dropped_no_stack += pkt_segs(pkt);
+		trace_drop(pkt);
 		pkt_free(pkt);
 		return;
 	}

@@ -41,9 +41,16 @@ static u64 poll_cycles, previous_poll_cycles;
 static struct journey *current; /* of the frame that the stack is looking at */
 static u16 unrung;              /* the first of those that wait for the doorbell: index + 1 */
 
+/* In pkt->journey: the asker's own packet. */
+#define JOURNEY_OWN 0xffffffffu
+
 static inline struct journey *record_of(const struct pkt_buf *pkt)
 {
-	return pkt->journey >> 16 == generation ? &session.recs[pkt->journey & 0xffff] : NULL;
+	u32 i = pkt->journey ^ generation << 16;
+
+	/* Numbers come round again, too: what is beyond the records is of another session as well.
+	 */
+	return likely(i < session.started) ? &session.recs[i] : NULL;
 }
 
 static inline void stamp(struct pkt_buf *pkt, enum journey_stage stage)
@@ -64,13 +71,12 @@ static void finish(struct journey *j, u8 flags)
 }
 
 /* A new record for pkt, whose first bytes are at head. NULL: enough, or not wanted. */
-static struct journey *begin(struct pkt_buf *pkt, const u8 *head, u32 len)
+static inline struct journey *begin(struct pkt_buf *pkt, const struct pkt_parts *p, const u8 *head,
+				    u32 len)
 {
 	struct journey *j;
 
-	pkt->journey = 0;
-	if (unlikely(session.started >= session.n) ||
-	    !pkt_filter_match(&session.filter, head, min(len, (u32)PKT_HEAD_LEN)))
+	if (unlikely(session.started >= session.n) || !pkt_filter_match(&session.filter, p))
 		return NULL;
 	j = &session.recs[session.started];
 	pkt->journey = generation << 16 | session.started++;
@@ -87,31 +93,41 @@ void __trace_poll(void)
 	poll_cycles = get_cycles();
 }
 
-static void journey_rx(struct pkt_buf *pkt)
+static inline void journey_rx(struct pkt_buf *pkt, const struct pkt_parts *p)
 {
 	/* A receive block has room for more than PKT_HEAD_LEN, whatever the frame's length. */
-	struct journey *j = begin(pkt, pkt->data, pkt->len);
+	struct journey *j = begin(pkt, p, pkt->data, pkt->len);
 
 	if (!j)
 		return;
-	/* An interrupt from before the last poll began was about other frames. */
-	if (trace_irq_cycles > previous_poll_cycles)
-		j->cycles[JOURNEY_INTERRUPT] = trace_irq_cycles;
-	if (trace_softirq_cycles > previous_poll_cycles)
+	/*
+	 * A softirq from before the last poll began was about other frames; so was an interrupt,
+	 * and so is one that came while the softirq ran already.
+	 */
+	if (trace_softirq_cycles > previous_poll_cycles) {
 		j->cycles[JOURNEY_SOFTIRQ] = trace_softirq_cycles;
+		if (trace_irq_cycles > previous_poll_cycles &&
+		    trace_irq_cycles <= trace_softirq_cycles)
+			j->cycles[JOURNEY_INTERRUPT] = trace_irq_cycles;
+	}
 	j->cycles[JOURNEY_POLL] = poll_cycles;
 	j->cycles[JOURNEY_GRO] = get_cycles();
 }
 
 void __trace_rx(struct pkt_buf *pkt)
 {
-	pkt->journey = 0;
-	if (trace_own(pkt->data, pkt->len))
+	struct pkt_parts p;
+
+	pkt_parts(&p, pkt->data, min(pkt->len, (u32)PKT_HEAD_LEN));
+	if (trace_own(&p)) {
+		pkt->journey = JOURNEY_OWN;
 		return;
+	}
+	pkt->journey = 0;
 	if (tracing & TRACE_JOURNEY)
-		journey_rx(pkt);
+		journey_rx(pkt, &p);
 	if (tracing & TRACE_CAPTURE)
-		capture_rx(pkt);
+		capture_rx(pkt, &p);
 }
 
 void __trace_merge(struct pkt_buf *held, struct pkt_buf *pkt)
@@ -126,9 +142,9 @@ void __trace_merge(struct pkt_buf *held, struct pkt_buf *pkt)
 
 void __trace_input(struct pkt_buf *pkt)
 {
-	trace_blind = trace_own(pkt->data, pkt->len);
+	trace_blind = pkt->journey == JOURNEY_OWN;
 	if (tracing & TRACE_PROBE)
-		stack_probe_input(pkt->data, pkt->len);
+		stack_probe_input(pkt);
 	if (!(tracing & TRACE_JOURNEY))
 		return;
 	current = record_of(pkt);
@@ -161,7 +177,7 @@ void __trace_xmit(struct pkt_buf *pkt)
 {
 	struct journey *j = current;
 	u8 head[PKT_HEAD_LEN];
-	u32 len;
+	struct pkt_parts p;
 
 	if (likely(j) && !(j->flags & JOURNEY_SENT)) {
 		pkt->journey = generation << 16 | (u32)(j - session.recs);
@@ -172,12 +188,10 @@ void __trace_xmit(struct pkt_buf *pkt)
 	pkt->journey = 0;
 	if (trace_blind || session.started >= session.n)
 		return;
-	len = pkt_head(pkt, head);
-	if (len < PKT_HEAD_LEN)
-		memset(head + len, 0, PKT_HEAD_LEN - len);
-	if (trace_own(head, len))
+	pkt_parts(&p, head, pkt_head(pkt, head));
+	if (trace_own(&p))
 		return;
-	j = begin(pkt, head, pkt->len);
+	j = begin(pkt, &p, head, pkt->len);
 	if (!j)
 		return;
 	j->flags |= JOURNEY_SENT | JOURNEY_TX_ONLY;
@@ -232,16 +246,11 @@ void __trace_drop(struct pkt_buf *pkt)
 		finish(j, JOURNEY_DROPPED);
 }
 
-bool trace_own(const u8 *frame, u32 len)
+bool trace_own(const struct pkt_parts *p)
 {
-	struct pkt_parts p;
-
-	if (!trace_own_port)
-		return false;
-	pkt_parts(&p, frame, min(len, (u32)PKT_HEAD_LEN));
-	return p.l4 && p.proto == IPPROTO_TCP &&
-	       (get_unaligned_be16(p.l4) == trace_own_port ||
-		get_unaligned_be16(p.l4 + 2) == trace_own_port);
+	return p->proto == IPPROTO_TCP && p->l4 && trace_own_port &&
+	       (get_unaligned_be16(p->l4) == trace_own_port ||
+		get_unaligned_be16(p->l4 + 2) == trace_own_port);
 }
 
 u32 pkt_head(const struct pkt_buf *pkt, u8 *head)
@@ -254,6 +263,7 @@ u32 pkt_head(const struct pkt_buf *pkt, u8 *head)
 		memcpy(head + len, pkt->frags[i].addr, n);
 		len += n;
 	}
+	memset(head + len, 0, PKT_HEAD_LEN - len);
 	return len;
 }
 
@@ -281,6 +291,9 @@ int journey_start(u32 n, const struct pkt_filter *filter, void (*done)(void *ctx
 	generation = generation == 0xffff ? 1 : generation + 1;
 	current = NULL;
 	unrung = 0;
+	/* The poll that brings the request began before. */
+	poll_cycles = previous_poll_cycles = 0;
+	trace_irq_cycles = trace_softirq_cycles = 0;
 	tracing |= TRACE_JOURNEY;
 	return 0;
 }
@@ -317,7 +330,9 @@ const struct journey *journey_get(u32 i)
 
 const struct journey *journey_lookup(u32 journey)
 {
-	return session.recs && journey >> 16 == generation ? &session.recs[journey & 0xffff] : NULL;
+	u32 i = journey ^ generation << 16;
+
+	return session.recs && i < session.started ? &session.recs[i] : NULL;
 }
 
 u32 *journey_scratch(void)

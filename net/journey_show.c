@@ -73,8 +73,7 @@ static int journey_open(struct debugfs_reader *r)
 	if (debugfs_query_u32(r, "n", 1, JOURNEY_MAX, &n) ||
 	    debugfs_query_u32(r, "seconds", 1, 600, &seconds))
 		return -EINVAL;
-	if (debugfs_query(r->query, "match", match, sizeof(match)) == -EINVAL ||
-	    pkt_filter_parse(&filter, match, r->error, sizeof(r->error)))
+	if (pkt_filter_query(r, "match", match, sizeof(match), &filter) < 0)
 		return -EINVAL;
 	s = kzalloc(sizeof(*s));
 	if (!s)
@@ -205,7 +204,8 @@ static u32 lost(const struct journey_session *s)
 /* Nanoseconds as ftrace prints a duration: with a sign in front from 10 us on. */
 static void print_duration(struct seq_file *s, u64 ns)
 {
-	char text[48];
+	char text[32];
+	int len = snprintf(text, sizeof(text), "%lu", ns / 1000);
 	char sign = ns > 1000000000 ? '$' :
 		    ns > 100000000  ? '@' :
 		    ns > 10000000   ? '*' :
@@ -214,13 +214,17 @@ static void print_duration(struct seq_file *s, u64 ns)
 		    ns > 10000      ? '+' :
 				      ' ';
 
-	snprintf(text, sizeof(text), "%lu.%03lu us", ns / 1000, ns % 1000);
-	seq_printf(s, " 0) %c %-13s|", sign, text);
+	/* Eight characters of number. */
+	if (len < 7) {
+		snprintf(text + len, sizeof(text) - (size_t)len, ".%03lu", ns % 1000);
+		text[8] = '\0';
+	}
+	seq_printf(s, " 0) %c %s us %*s|", sign, text, max(8 - (int)strlen(text), 0), "");
 }
 
 static void print_blank(struct seq_file *s)
 {
-	seq_printf(s, " 0)                |");
+	seq_printf(s, " 0)               |");
 }
 
 static void indent(struct seq_file *s, u32 depth)

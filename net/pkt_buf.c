@@ -50,6 +50,7 @@ static struct pkt_buf *pool_get(struct pkt_pool *pool, void (*destructor)(struct
 		list_del(&pkt->list);
 	} else if (pool->fresh < pool->size) {
 		pkt = (struct pkt_buf *)(pool->mem + (size_t)pool->fresh++ * pool->block_size);
+		pkt->journey = 0; /* the memory may hold anything */
 	} else {
 		pool->failed++;
 		return NULL;

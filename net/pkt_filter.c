@@ -1,6 +1,7 @@
 /* See pkt_filter.h. */
 #include "net/pkt_filter.h"
 
+#include "kernel/debugfs.h"
 #include "kernel/lib/byteorder.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/string.h"
@@ -21,6 +22,9 @@ void pkt_parts(struct pkt_parts *p, const u8 *frame, u32 len)
 	if (p->ethertype == ETH_P_IP && len >= ETH_HLEN + sizeof(struct iphdr)) {
 		const struct iphdr *iph = (const struct iphdr *)ip;
 
+		/* RFC 791, 3.1: version 4, five words at least */
+		if (iph->version_ihl < 0x45 || iph->version_ihl > 0x4f)
+			return;
 		hlen = (iph->version_ihl & 0xf) * 4u;
 		p->proto = iph->protocol;
 		p->addr_len = 4;
@@ -49,21 +53,18 @@ static bool has_ports(const struct pkt_parts *p)
 	return p->l4 && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP);
 }
 
-bool pkt_filter_match(const struct pkt_filter *f, const u8 *frame, u32 len)
+bool pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p)
 {
-	struct pkt_parts p;
-
-	pkt_parts(&p, frame, len);
-	if (f->ethertype && p.ethertype != f->ethertype)
+	if (f->ethertype && p->ethertype != f->ethertype)
 		return false;
-	if (f->proto && p.proto != f->proto &&
-	    !(f->proto == IPPROTO_ICMP && p.proto == IPPROTO_ICMPV6))
+	if (f->proto && p->proto != f->proto &&
+	    !(f->proto == IPPROTO_ICMP && p->proto == IPPROTO_ICMPV6))
 		return false;
-	if (f->addr_len && (f->addr_len != p.addr_len || (memcmp(f->addr, p.saddr, p.addr_len) &&
-							  memcmp(f->addr, p.daddr, p.addr_len))))
+	if (f->addr_len && (f->addr_len != p->addr_len || (memcmp(f->addr, p->saddr, p->addr_len) &&
+							   memcmp(f->addr, p->daddr, p->addr_len))))
 		return false;
-	return !f->port || (has_ports(&p) && (get_unaligned_be16(p.l4) == f->port ||
-					      get_unaligned_be16(p.l4 + 2) == f->port));
+	return !f->port || (has_ports(p) && (get_unaligned_be16(p->l4) == f->port ||
+					     get_unaligned_be16(p->l4 + 2) == f->port));
 }
 
 /* ---- words ---- */
@@ -98,8 +99,6 @@ static bool parse_ip6(const char *text, u8 *addr)
 	u16 group[8] = { 0 };
 	int n = 0, gap = -1;
 
-	if (text[0] == ':' && text[1] != ':')
-		return false;
 	while (*text) {
 		u32 v = 0, digits = 0;
 
@@ -108,10 +107,11 @@ static bool parse_ip6(const char *text, u8 *addr)
 				return false;
 			gap = n;
 			text += 2;
-			continue;
-		}
-		if (*text == ':')
+			if (!*text)
+				break;
+		} else if (n && *text == ':') {
 			text++;
+		}
 		for (; hex_to_bin(*text) >= 0 && digits < 5; digits++)
 			v = v << 4 | (u32)hex_to_bin(*text++);
 		if (!digits || digits > 4 || n == 8 || (*text && *text != ':'))
@@ -212,4 +212,18 @@ int pkt_filter_parse(struct pkt_filter *f, const char *text, char *error, size_t
 		return -EINVAL;
 	}
 	return 0;
+}
+
+int pkt_filter_query(struct debugfs_reader *r, const char *key, char *buf, size_t size,
+		     struct pkt_filter *f)
+{
+	int n = debugfs_query(r->query, key, buf, size);
+
+	if (n == -EINVAL) {
+		snprintf(r->error, sizeof(r->error), "%s= is too long, or not well encoded", key);
+		return -EINVAL;
+	}
+	if (n < 0)
+		buf[n = 0] = '\0';
+	return pkt_filter_parse(f, buf, r->error, sizeof(r->error)) ? -EINVAL : n;
 }

@@ -13,6 +13,8 @@
 
 #include "kernel/lib/types.h"
 
+struct debugfs_reader;
+
 struct pkt_filter {
 	u16 ethertype; /* 0: any */
 	u8 proto;      /* 0: any; IPPROTO_ICMP stands for ICMPv6, too */
@@ -24,11 +26,6 @@ struct pkt_filter {
 /* What of a frame's beginning a filter, or a report, may look at. */
 #define PKT_HEAD_LEN 64
 
-/* 0, or -EINVAL with a line about it in error. */
-int pkt_filter_parse(struct pkt_filter *f, const char *text, char *error, size_t size);
-/* frame: its first bytes; len, how many there are, PKT_HEAD_LEN being always enough. */
-bool pkt_filter_match(const struct pkt_filter *f, const u8 *frame, u32 len);
-
 /* Parts of a frame that are there at all. */
 struct pkt_parts {
 	u16 ethertype;
@@ -37,6 +34,15 @@ struct pkt_parts {
 	const u8 *saddr, *daddr; /* NULL: neither IPv4 nor IPv6 */
 	const u8 *l4;            /* TCP, UDP, ICMP header; NULL: a later fragment, or cut off */
 };
+/* frame: its first bytes; len, how many there are, PKT_HEAD_LEN being always enough. */
 void pkt_parts(struct pkt_parts *p, const u8 *frame, u32 len);
+
+/* 0, or -EINVAL with a line about it in error. */
+int pkt_filter_parse(struct pkt_filter *f, const char *text, char *error, size_t size);
+/* What key= of the reader's query says: the text into buf, and what it means. The text's length, 0
+ * if there is none (then all match), or -EINVAL with r->error. */
+int pkt_filter_query(struct debugfs_reader *r, const char *key, char *buf, size_t size,
+		     struct pkt_filter *f);
+bool pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p);
 
 #endif

@@ -17,6 +17,7 @@
 #include "kernel/x86/hw_breakpoint.h"
 #include "kernel/x86/ptrace.h"
 #include "kernel/x86/stacks.h"
+#include "net/pkt_buf.h"
 #include "net/pkt_filter.h"
 #include "net/trace.h"
 
@@ -51,12 +52,14 @@ struct stack_probe {
 
 static LIST_HEAD(probes); /* open ones */
 
-void stack_probe_input(const u8 *frame, u32 len)
+void stack_probe_input(const struct pkt_buf *pkt)
 {
 	struct stack_probe *p;
+	struct pkt_parts parts;
 
+	pkt_parts(&parts, pkt->data, min(pkt->len, (u32)PKT_HEAD_LEN));
 	list_for_each_entry(p, &probes, node)
-		p->matching = p->filtered && pkt_filter_match(&p->filter, frame, len);
+		p->matching = p->filtered && pkt_filter_match(&p->filter, &parts);
 }
 
 void stack_probe_input_end(void)
@@ -155,10 +158,9 @@ static int probe_open(struct debugfs_reader *r)
 
 	if (debugfs_query_u32(r, "seconds", 1, 600, &seconds))
 		return -EINVAL;
-	matches = debugfs_query(r->query, "match", match, sizeof(match));
-	if (matches == -EINVAL ||
-	    (matches > 0 && pkt_filter_parse(&filter, match, r->error, sizeof(r->error))))
-		return -EINVAL;
+	matches = pkt_filter_query(r, "match", match, sizeof(match), &filter);
+	if (matches < 0)
+		return matches;
 	found = kallsyms_lookup_function(r->name, &function);
 	if (found == 0) {
 		snprintf(r->error, sizeof(r->error), "no function %.40s here (or it is inlined)",
@@ -182,10 +184,16 @@ static int probe_open(struct debugfs_reader *r)
 	r->private = p;
 	p->slot = hw_breakpoint_install(function, probe_hit, p);
 	if (p->slot < 0) {
-		snprintf(r->error, sizeof(r->error), "all %u breakpoints are in use",
-			 NR_HW_BREAKPOINTS);
+		int err = p->slot;
+
+		if (err == -EBUSY)
+			snprintf(r->error, sizeof(r->error), "all %u breakpoints are in use",
+				 NR_HW_BREAKPOINTS);
+		else
+			snprintf(r->error, sizeof(r->error),
+				 "%.40s is where breakpoints are handled", r->name);
 		kfree(p);
-		return -EBUSY;
+		return err;
 	}
 	list_add_tail(&p->node, &probes);
 	tracing |= TRACE_PROBE;

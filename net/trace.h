@@ -9,6 +9,7 @@
 #include "kernel/trace.h"
 
 struct pkt_buf;
+struct pkt_parts;
 
 void __trace_poll(void);
 void __trace_rx(struct pkt_buf *pkt);
@@ -89,21 +90,22 @@ static inline void trace_drop(struct pkt_buf *pkt)
 		__trace_drop(pkt);
 }
 
-/* The first bytes of a frame that is to be sent, at most PKT_HEAD_LEN, into head: how many. */
+/* The first PKT_HEAD_LEN bytes of a frame that is to be sent into head, zeros behind its end. How
+ * many it has. */
 u32 pkt_head(const struct pkt_buf *pkt, u8 *head);
 /* Traffic of the diagnostics port itself. */
-bool trace_own(const u8 *frame, u32 len);
+bool trace_own(const struct pkt_parts *p);
 
 /* ---- net/stack_probe.c ---- */
 
 /* The stack begins to handle a received frame, or has done with it. */
-void stack_probe_input(const u8 *frame, u32 len);
+void stack_probe_input(const struct pkt_buf *pkt);
 void stack_probe_input_end(void);
 
 /* ---- net/capture.c ---- */
 
 /* A frame as it lies in one piece, or in the pieces of a transmit packet. */
-void capture_rx(const struct pkt_buf *pkt);
+void capture_rx(const struct pkt_buf *pkt, const struct pkt_parts *p);
 void capture_tx(const struct pkt_buf *pkt);
 
 #endif

@@ -16,6 +16,7 @@
 #include "kernel/printk.h"
 #include "kernel/random.h"
 #include "kernel/slab.h"
+#include "net/trace.h"
 
 #define MAX_RING_SIZE 1024u
 #define REFILL_BATCH 64 /* descriptors, or a quarter of the ring */
@@ -204,8 +205,10 @@ static void virtnet_free_queues(struct virtnet_info *vi)
 		return;
 	vi->pool.on_free = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(vqs); i++)
-		while ((pkt = virtqueue_detach_unused_buf(vqs[i])))
+		while ((pkt = virtqueue_detach_unused_buf(vqs[i]))) {
+			trace_drop(pkt);
 			pkt_free(pkt);
+		}
 	vq_stats_add(&vi->rx_past, vqs[0]);
 	vq_stats_add(&vi->tx_past, vqs[1]);
 	vi->rq[0].vq = vi->sq[0].vq = NULL;

@@ -18,7 +18,7 @@ LOCAL_TIMER_VECTOR	equ 0xef	; kernel/x86/apic.h
 SPURIOUS_APIC_VECTOR	equ 0xff
 %define FIRST_EXTERNAL_VECTOR 0x20
 
-section .text
+section .noinstr.text progbits alloc exec nowrite align=16
 
 ; Saves the registers that the System V ABI lets a callee use. rdi was saved by the stub.
 %macro SAVE_CALLER_REGS 0

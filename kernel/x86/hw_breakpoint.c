@@ -4,6 +4,7 @@
 #include "kernel/lib/errno.h"
 #include "kernel/x86/irqflags.h"
 #include "kernel/x86/ptrace.h"
+#include "kernel/x86/sections.h"
 
 #define DR6_HIT(slot) (1ull << (slot))
 #define X86_EFLAGS_RF (1ull << 16)
@@ -18,7 +19,7 @@ static struct {
 	void *ctx;
 } slots[NR_HW_BREAKPOINTS];
 
-static u64 read_dr6(void)
+static inline u64 read_dr6(void)
 {
 	u64 v;
 
@@ -26,7 +27,7 @@ static u64 read_dr6(void)
 	return v;
 }
 
-static void write_dr6(u64 v)
+static inline void write_dr6(u64 v)
 {
 	__asm__ volatile("movq %0, %%dr6" : : "r"(v) : "memory");
 }
@@ -49,20 +50,30 @@ static void write_dr_address(int slot, u64 addr)
 	}
 }
 
+static inline void write_dr7(u64 v)
+{
+	__asm__ volatile("movq %0, %%dr7" : : "r"(v) : "memory");
+}
+
 /* DR7 says what the slots say. */
-static void write_dr7(void)
+static void update_dr7(void)
 {
 	u64 dr7 = DR7_INIT;
 
 	for (int i = 0; i < NR_HW_BREAKPOINTS; i++)
 		dr7 |= slots[i].addr ? DR7_ENABLE(i) : 0;
-	__asm__ volatile("movq %0, %%dr7" : : "r"(dr7) : "memory");
+	write_dr7(dr7);
 }
 
 int hw_breakpoint_install(u64 addr, bool (*hit)(void *ctx, const struct pt_regs *regs), void *ctx)
 {
-	unsigned long flags = local_irq_save();
+	unsigned long flags;
 	int slot = 0;
+
+	if (addr >= (u64)(uintptr_t)__noinstr_text_start &&
+	    addr < (u64)(uintptr_t)__noinstr_text_end)
+		return -EINVAL;
+	flags = local_irq_save();
 
 	while (slot < NR_HW_BREAKPOINTS && slots[slot].addr)
 		slot++;
@@ -71,7 +82,7 @@ int hw_breakpoint_install(u64 addr, bool (*hit)(void *ctx, const struct pt_regs 
 		slots[slot].hit = hit;
 		slots[slot].ctx = ctx;
 		write_dr_address(slot, addr);
-		write_dr7();
+		update_dr7();
 	} else {
 		slot = -EBUSY;
 	}
@@ -84,19 +95,22 @@ void hw_breakpoint_uninstall(int slot)
 	unsigned long flags = local_irq_save();
 
 	slots[slot].addr = 0;
-	write_dr7();
+	update_dr7();
 	local_irq_restore(flags);
 }
 
 /*
  * An instruction breakpoint is a fault: RF makes iret execute the instruction in spite of those
- * that stay in DR7. Several may be set on one address.
+ * that stay in DR7. Several may be set on one address. While one is handled, none is in force: what
+ * hit() calls may have one as well.
  */
-bool hw_breakpoint_handle(struct pt_regs *regs)
+noinstr bool hw_breakpoint_handle(struct pt_regs *regs)
 {
-	u64 dr6 = read_dr6();
 	bool ours = false;
+	u64 dr6;
 
+	write_dr7(DR7_INIT);
+	dr6 = read_dr6();
 	write_dr6(DR6_INIT);
 	for (int i = 0; i < NR_HW_BREAKPOINTS; i++) {
 		if (!(dr6 & DR6_HIT(i)) || slots[i].addr != regs->rip)
@@ -105,7 +119,7 @@ bool hw_breakpoint_handle(struct pt_regs *regs)
 		if (slots[i].hit(slots[i].ctx, regs))
 			slots[i].addr = 0;
 	}
-	write_dr7();
+	update_dr7();
 	if (ours)
 		regs->rflags |= X86_EFLAGS_RF;
 	return ours;

@@ -122,7 +122,7 @@ static void describe_page_fault(char *buf, size_t size, u64 err, u64 cr2)
  * of ours.
  */
 void do_exception(struct pt_regs *regs);
-void do_exception(struct pt_regs *regs)
+noinstr void do_exception(struct pt_regs *regs)
 {
 	char text[96];
 	u64 cr2 = read_cr2();

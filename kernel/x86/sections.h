@@ -6,6 +6,7 @@
 
 extern u8 __image_start[], __image_end[];
 extern u8 __text_start[], __text_end[];
+extern u8 __noinstr_text_start[], __noinstr_text_end[];
 extern u8 __irqentry_text_start[], __irqentry_text_end[];
 extern u8 __rodata_start[], __rodata_end[];
 extern u8 __data_start[], __bss_end[];

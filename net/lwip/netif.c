@@ -92,6 +92,7 @@ static struct pbuf *copy(struct pkt_buf *pkt)
 
 		if (!q) {
 			pkt->dev->stats.rx_dropped_no_mem += pkt_segs(pkt);
+			trace_drop(pkt);
 			if (p)
 				pbuf_free(p);
 			p = NULL;
@@ -200,11 +201,13 @@ noinline void lwip_input(struct pkt_buf *pkt)
 
 	if (unlikely(pkt->dev->rx_handler_data != &lwip_netif)) {
 		pkt->dev->stats.rx_dropped_no_stack += pkt_segs(pkt);
+		trace_drop(pkt);
 		pkt_free(pkt);
 		return;
 	}
 	if (unlikely(for_other_host(pkt))) {
 		pkt->dev->stats.rx_dropped_otherhost += pkt_segs(pkt);
+		trace_drop(pkt);
 		pkt_free(pkt);
 		return;
 	}

@@ -21,6 +21,8 @@
 
 #define __fake __attribute__((weak))
 
+u64 fake_cycles_step;
+
 /* ---- the log and the end ---- */
 
 static char log_text[256 * 1024];
@@ -777,17 +779,18 @@ void fake_kernel_reset(void)
 	free_pages = 65536;
 	warnings = 0;
 	fake_panic_hook = NULL;
+	fake_cycles_step = 0;
 	fake_log_clear();
 }
 
 /* ---- what looks at packets and needs a CPU to do it ---- */
 
-void stack_probe_input(const u8 *frame, u32 len);
+struct pkt_buf;
+void stack_probe_input(const struct pkt_buf *pkt);
 void stack_probe_input_end(void);
-__fake void stack_probe_input(const u8 *frame, u32 len)
+__fake void stack_probe_input(const struct pkt_buf *pkt)
 {
-	(void)frame;
-	(void)len;
+	(void)pkt;
 }
 
 __fake void stack_probe_input_end(void)

@@ -33,6 +33,8 @@ void fake_time_set(u64 ns); /* without running timers */
 /* Moves on, running each timer that is due on the way as TIMER_SOFTIRQ would, then do_softirq(). */
 void fake_time_advance(u64 ns);
 unsigned int fake_timers_queued(void);
+/* What each get_cycles() adds to the time. */
+extern u64 fake_cycles_step;
 
 /*
  * Interrupts: the handlers of the number in hard IRQ context, at once, or when interrupts are

@@ -1,5 +1,5 @@
 # The ring, net/ and the NIC driver against the fake device.
-UNIT_TESTS += test_virtio_ring test_virtio_net test_net_dev test_gro test_ring_fence
+UNIT_TESTS += test_virtio_ring test_virtio_net test_net_dev test_gro test_ring_fence test_pkt_filter test_pcapng
 TSAN_TESTS += test_ring_race
 
 FAKE_RING_SRCS := drivers/virtio/virtio_ring.c tests/fake/fake_kernel.c tests/fake/fake_virtio.c
@@ -11,6 +11,8 @@ HOST_NET_SRCS := net/dev.c net/sch_fifo.c net/pkt_buf.c net/gro.c net/checksum.c
 test_virtio_ring_SRCS := tests/unit/test_virtio_ring.c $(FAKE_RING_SRCS)
 test_net_dev_SRCS := tests/unit/test_net_dev.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
 test_gro_SRCS := tests/unit/test_gro.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
+test_pkt_filter_SRCS := tests/unit/test_pkt_filter.c net/pkt_filter.c kernel/debugfs.c tests/fake/fake_kernel.c
+test_pcapng_SRCS := tests/unit/test_pcapng.c net/pcapng.c tests/fake/fake_kernel.c
 test_virtio_net_SRCS := tests/unit/test_virtio_net.c drivers/net/virtio_net.c \
 	drivers/net/virtio_net_probe.c drivers/virtio/virtio.c $(HOST_NET_SRCS) $(FAKE_RING_SRCS)
 
