@@ -335,7 +335,6 @@ static bool write_stream(struct http_conn *c)
 		if (!done && !read_stream(c))
 			break;
 	}
-	tcp_output(c->pcb); /* whoever woke us is none of lwIP's callbacks */
 	if (done)
 		end_answer(c);
 	return done;
@@ -386,12 +385,19 @@ static bool parse_some(struct http_conn *c)
 	return false;
 }
 
+/* Behind lwIP's callbacks it does this itself, but what wakes a stream is none of them. */
+static err_t flush(struct http_conn *c)
+{
+	tcp_output(c->pcb);
+	return ERR_OK;
+}
+
 /* As far as it goes: the rest of an answer, then requests one by one. */
 static err_t pump(struct http_conn *c)
 {
 	while (!c->closing) {
 		if (!write_body(c) || !has_room(c))
-			return ERR_OK;
+			return flush(c);
 		if (c->last)
 			return conn_finish(c);
 		if (!parse_some(c))
@@ -403,7 +409,7 @@ static err_t pump(struct http_conn *c)
 		c->in_head = false;
 		c->since = app_now_ms();
 	}
-	return c->eof ? conn_close(c) : ERR_OK;
+	return c->eof ? conn_close(c) : flush(c);
 }
 
 void http_stream_wake(struct http_stream *s)

@@ -1,5 +1,5 @@
 # lwIP, compiled for the host with the guest's lwipopts.h, and what we put around it.
-UNIT_TESTS += test_lwip_filter test_lwip test_lwip_apps test_http
+UNIT_TESTS += test_lwip_filter test_lwip test_lwip_apps test_http test_journey test_capture
 
 # cmocka's malloc (UNIT_TESTING) pads what it gives out; ASan's ends where it should.
 LWIP_HOST_CFLAGS := -UUNIT_TESTING -I$(LWIP)/src/include -Inet/lwip -Wno-address
@@ -23,3 +23,10 @@ test_lwip_apps_LWIP := yes
 
 test_http_SRCS := tests/unit/test_http.c apps/http_parse.c
 test_http_CFLAGS := -UUNIT_TESTING
+
+test_journey_SRCS = tests/unit/test_journey.c tests/unit/trace_fixture.c $(LWIP_HOST_SRCS)
+test_journey_CFLAGS := $(LWIP_HOST_CFLAGS)
+test_journey_LWIP := yes
+test_capture_SRCS = tests/unit/test_capture.c tests/unit/trace_fixture.c $(LWIP_HOST_SRCS)
+test_capture_CFLAGS := $(LWIP_HOST_CFLAGS)
+test_capture_LWIP := yes

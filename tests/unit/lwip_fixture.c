@@ -12,6 +12,7 @@
 #include "net/lwip/glue.h"
 #include "net/lwip/ipconfig.h"
 #include "net/lwip/stack.h"
+#include "net/trace.h"
 #include "tests/fake/fake_kernel.h"
 
 #include "lwip/memp.h"
@@ -58,8 +59,11 @@ static netdev_tx_t drv_xmit(struct pkt_buf *pkt, struct net_device *dev)
 		at += pkt->frags[i].len;
 	}
 	assert_int_equal(at, pkt->len);
+	trace_ring(pkt);
+	trace_doorbell();
 	if (!fx_hold) {
 		f->pkt = NULL;
+		trace_complete(pkt);
 		pkt_free(pkt);
 	}
 	return NETDEV_TX_OK;
@@ -71,8 +75,10 @@ struct net_device fx_dev = { .mtu = 1500, .netdev_ops = &drv_ops, .carrier = tru
 void fx_complete(void)
 {
 	for (u32 i = 0; i < fx_nr_tx; i++) {
-		if (fx_tx[i].pkt)
+		if (fx_tx[i].pkt) {
+			trace_complete(fx_tx[i].pkt);
 			pkt_free(fx_tx[i].pkt);
+		}
 		fx_tx[i].pkt = NULL;
 	}
 }

@@ -7,13 +7,18 @@
 #include "tests/unit/test.h"
 
 #include "apps/run.h"
+#include "kernel/debugfs.h"
 #include "kernel/lib/byteorder.h"
+#include "kernel/lib/errno.h"
+#include "kernel/softirq.h"
+#include "kernel/tasklet.h"
 #include "kernel/time.h"
 #include "net/lwip/glue.h"
 #include "net/lwip/memp_priv.h"
 #include "tests/fake/fake_kernel.h"
 
 #include "lwip/netif.h"
+#include "lwip/opt.h"
 
 #define FIN 1
 #define SYN 2
@@ -504,10 +509,389 @@ static void test_netstat(void **state)
 	hang_up();
 }
 
+/* ---- streams ---- */
+
+/* A file whose text the test makes while it is read. */
+static struct {
+	struct debugfs_reader *r;
+	char *text;
+	u32 len, at, opened, released;
+	bool end;
+} stream;
+
+static int stream_open(struct debugfs_reader *r)
+{
+	if (!strcmp(r->query, "bad")) {
+		strcpy(r->error, "no such thing as bad");
+		return -EINVAL;
+	}
+	if (!strcmp(r->query, "none"))
+		return -ENOENT;
+	if (stream.r)
+		return -EBUSY;
+	if (!strcmp(r->query, "mem"))
+		return -ENOMEM;
+	stream.r = r;
+	stream.at = 0;
+	stream.opened++;
+	return 0;
+}
+
+static int stream_read(struct debugfs_reader *r, char *buf, size_t size)
+{
+	u32 n = (u32)min((size_t)(stream.len - stream.at), size);
+
+	assert_ptr_equal(r, stream.r);
+	assert_true(size >= 2048);
+	if (n)
+		memcpy(buf, stream.text + stream.at, n);
+	stream.at += n;
+	return n ? (int)n : stream.end ? 0 : -EAGAIN;
+}
+
+static void stream_release(struct debugfs_reader *r)
+{
+	assert_ptr_equal(r, stream.r);
+	stream.r = NULL;
+	stream.released++;
+}
+
+DEBUGFS_FILE(stream_file) = { .path = "/test",
+			      .type = "text/x-test",
+			      .open = stream_open,
+			      .read = stream_read,
+			      .release = stream_release };
+
+static int begin_stream(void **state)
+{
+	memset(&stream, 0, sizeof(stream));
+	return fx_begin(state);
+}
+
+static int end_stream(void **state)
+{
+	assert_null(stream.r);
+	assert_int_equal(stream.opened, stream.released);
+	free(stream.text);
+	stream.text = NULL;
+	return fx_end(state);
+}
+
+#define STREAM_TEST(t) cmocka_unit_test_setup_teardown(t, begin_stream, end_stream)
+
+static void softirqs(void)
+{
+	fake_softirq_leave();
+	do_softirq();
+	fake_softirq_enter();
+}
+
+/* len more bytes are there to be read; the peer takes what it gets of them. */
+static void produce(u32 len)
+{
+	stream.text = realloc(stream.text, stream.len + len);
+	for (u32 i = 0; i < len; i++)
+		stream.text[stream.len + i] = (char)(' ' + (i * 31 + (i >> 8)) % 95);
+	stream.len += len;
+	stream.r->wake(stream.r);
+	softirqs();
+	settle();
+}
+
+static void finish_stream(void)
+{
+	stream.end = true;
+	stream.r->wake(stream.r);
+	softirqs();
+	settle();
+}
+
+/* Takes the chunks from at on apart and puts them together there; the length. *end: the last was
+ * there, and where the answer ended. */
+static u32 dechunk(u32 at, u32 *end)
+{
+	u32 from = at, len = 0;
+
+	*end = 0;
+	while (from < peer.len) {
+		char *next;
+		u32 n = (u32)strtoul((char *)peer.data + from, &next, 16);
+
+		assert_memory_equal(next, "\r\n", 2);
+		from = (u32)(next + 2 - (char *)peer.data);
+		if (from + n + 2 > peer.len)
+			break;
+		memmove(peer.data + at + len, peer.data + from, n);
+		len += n;
+		from += n;
+		assert_memory_equal(peer.data + from, "\r\n", 2);
+		from += 2;
+		if (!n) {
+			*end = from;
+			break;
+		}
+	}
+	return len;
+}
+
+static u32 body_at(void)
+{
+	const char *p = strstr((char *)peer.data, "\r\n\r\n");
+
+	assert_non_null(p);
+	return (u32)(p + 4 - (char *)peer.data);
+}
+
+/* Time passes, in which the peer's TCP answers whatever comes with what it has, and nothing more:
+ * it is there. */
+static void stay_alive(u32 seconds, bool no_room)
+{
+	while (seconds--) {
+		fake_time_advance(NSEC_PER_SEC);
+		if (!fx_nr_tx)
+			continue;
+		for (u32 i = 0; i < fx_nr_tx && !no_room; i++)
+			see(fx_tx[i].bytes, fx_tx[i].len);
+		fx_forget();
+		fx_rx_tcp(&(struct fx_tcp){ .sport = peer.sport,
+					    .dport = peer.dport,
+					    .seq = peer.snd,
+					    .ack = peer.rcv,
+					    .flags = ACK,
+					    .window = peer.window,
+					    .zero_window = no_room });
+	}
+}
+
+static void test_stream_chunked(void **state)
+{
+	u32 at, end;
+
+	(void)state;
+	dial(9100);
+	say(GET("/test"));
+	assert_int_equal(count("HTTP/1.1 200 OK\r\n"), 1);
+	assert_int_equal(count("Transfer-Encoding: chunked\r\n"), 1);
+	assert_int_equal(count("Content-Type: text/x-test\r\n"), 1);
+	assert_int_equal(count("Content-Length"), 0);
+	assert_int_equal(count("Connection: close"), 0);
+	produce(1);
+	produce(100000); /* more than a window and lwIP's queue */
+	produce(2551);
+	finish_stream();
+	at = body_at();
+	assert_int_equal(dechunk(at, &end), stream.len);
+	assert_int_equal(end, peer.len);
+	assert_memory_equal(peer.data + at, stream.text, stream.len);
+	/* The connection goes on. */
+	say(GET("/netstat"));
+	assert_int_equal(strncmp((char *)peer.data + end, "HTTP/1.1 200", 12), 0);
+	hang_up();
+	assert_false(peer.rst);
+}
+
+static void test_stream_until_close(void **state)
+{
+	u32 at;
+
+	(void)state;
+	dial(9100);
+	say("GET /test HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	assert_int_equal(count("Transfer-Encoding"), 0);
+	assert_int_equal(count("Connection: close\r\n"), 1);
+	produce(5000);
+	assert_false(peer.fin);
+	produce(50000);
+	finish_stream();
+	assert_true(peer.fin && !peer.rst);
+	at = body_at();
+	assert_int_equal(peer.len - at, stream.len);
+	assert_memory_equal(peer.data + at, stream.text, stream.len);
+	hang_up();
+}
+
+static void test_stream_head(void **state)
+{
+	(void)state;
+	dial(9100);
+	say("HEAD /test HTTP/1.1\r\nHost: g\r\n\r\n" GET("/netstat"));
+	assert_int_equal(stream.released, 1);
+	assert_int_equal(count("HTTP/1.1 200"), 2);
+	/* The next answer follows the head at once. */
+	assert_memory_equal(peer.data + body_at(), "HTTP/1.1 200", 12);
+	hang_up();
+}
+
+/* What is asked for behind a stream waits for its end, however long. */
+static void test_stream_pipelined(void **state)
+{
+	u32 end;
+
+	(void)state;
+	dial(9100);
+	say(GET("/test") GET("/nothing"));
+	produce(10);
+	stay_alive(100, false); /* lwIP asks now and then */
+	assert_int_equal(count("HTTP/1.1 404"), 0);
+	finish_stream();
+	assert_int_equal(count("HTTP/1.1 404"), 1);
+	assert_int_equal(dechunk(body_at(), &end), 10);
+	assert_memory_equal(peer.data + end, "HTTP/1.1 404", 12);
+	hang_up();
+	assert_false(peer.rst);
+}
+
+/* It takes nothing more, though its TCP answers: after a minute it is given up. Meanwhile no more
+ * is read than fits into one queue. */
+static void test_stream_client_stops_reading(void **state)
+{
+	u32 read, seconds = 0;
+
+	(void)state;
+	dial(9100);
+	say(GET("/test"));
+	stream.len = 1 << 20;
+	stream.text = calloc(1, stream.len);
+	stream.r->wake(stream.r);
+	softirqs();
+	fx_forget();
+	read = stream.at;
+	assert_true(read <= TCP_SND_BUF + 2560);
+	while (stream.r && seconds < 100) {
+		stay_alive(1, true);
+		seconds++;
+		assert_true(stream.at == read);
+	}
+	assert_in_range(seconds, 58, 66);
+	assert_int_equal(lwip_memp_used(MEMP_TCP_PCB), 0);
+}
+
+/* It reads slowly, but it reads: it is not given up. */
+static void test_stream_slow_client(void **state)
+{
+	(void)state;
+	dial(9100);
+	peer.window = 1000;
+	say(GET("/test"));
+	stream.text = calloc(1, stream.len = 20000);
+	stream.r->wake(stream.r);
+	softirqs();
+	for (u32 i = 0; i < 15; i++) {
+		stay_alive(20, false);
+		assert_non_null(stream.r);
+	}
+	settle();
+	finish_stream();
+	for (u32 i = 0; i < 50 && stream.r; i++) {
+		fake_time_advance(NSEC_PER_SEC);
+		settle();
+	}
+	assert_null(stream.r);
+	send_flags(RST, NULL, 0);
+}
+
+/* A dead client of a stream that says nothing: TCP asks, and gives it up. */
+static void test_stream_client_dies(void **state)
+{
+	u32 seconds = 0;
+
+	(void)state;
+	dial(9100);
+	say(GET("/test"));
+	while (stream.r && seconds < 100) {
+		fake_time_advance(NSEC_PER_SEC);
+		fx_forget();
+		seconds++;
+	}
+	assert_in_range(seconds, 20, 40);
+	assert_int_equal(lwip_memp_used(MEMP_TCP_PCB), 0);
+
+	/* One that resets, and one that closes: at once. */
+	dial(9100);
+	say(GET("/test"));
+	assert_non_null(stream.r);
+	send_flags(RST, NULL, 0);
+	assert_null(stream.r);
+	dial(9100);
+	say(GET("/test"));
+	produce(100);
+	assert_non_null(stream.r);
+	send_flags(FIN | ACK, NULL, 0);
+	assert_null(stream.r);
+	settle();
+}
+
+/* Woken, and closed before the tasklet ran. */
+static void test_stream_woken_and_gone(void **state)
+{
+	(void)state;
+	dial(9100);
+	say(GET("/test"));
+	stream.r->wake(stream.r);
+	send_flags(RST, NULL, 0);
+	softirqs();
+	assert_null(stream.r);
+}
+
+static void test_file_refusals(void **state)
+{
+	u16 held;
+
+	(void)state;
+	dial(9100);
+	say(GET("/test?bad"));
+	assert_int_equal(count("HTTP/1.1 400 Bad Request\r\n"), 1);
+	assert_int_equal(count("\r\n\r\nno such thing as bad\n"), 1);
+	say(GET("/test?none"));
+	assert_int_equal(count("HTTP/1.1 404 Not Found\r\n"), 1);
+	say(GET("/journey?n=x"));
+	assert_int_equal(count("n= is a number from 1 to 32767\n"), 1);
+	say(GET("/test?mem"));
+	assert_int_equal(count("HTTP/1.1 503 Service Unavailable\r\n"), 1);
+	say("HEAD /test?bad HTTP/1.1\r\nHost: g\r\n\r\n");
+	assert_int_equal(count("HTTP/1.1 400"), 3);
+	assert_int_equal(count("no such thing as bad"), 1);
+	hang_up();
+	assert_false(peer.rst);
+
+	/* A second reader. */
+	dial(9100);
+	say(GET("/test"));
+	held = peer.sport;
+	dial(9100);
+	say(GET("/test"));
+	assert_int_equal(count("HTTP/1.1 409 Conflict\r\n"), 1);
+	hang_up();
+	peer.sport = held;
+	stream.r->wake(stream.r);
+	fx_forget();
+	peer.snd = 1001 + sizeof(GET("/test")) - 1;
+	send_flags(RST, NULL, 0);
+	assert_null(stream.r);
+}
+
+/* Memory runs out at every point of a stream's beginning: said, or the connection ends; nothing is
+ * left. */
+static void test_stream_without_memory(void **state)
+{
+	(void)state;
+	for (u32 nth = 1; nth < 12; nth++) {
+		dial(9100);
+		fake_alloc_fail_nth(nth);
+		say(GET("/test"));
+		fake_alloc_fail_nth(0);
+		if (!peer.rst)
+			assert_int_equal(count("HTTP/1.1 200") + count("HTTP/1.1 503"), 1);
+		send_flags(RST, NULL, 0);
+		assert_null(stream.r);
+	}
+}
+
 static int start(void **state)
 {
 	if (fx_start(state))
 		return -1;
+	tasklet_init();
 	if (fake_cmdline("diag", NULL))
 		return -1;
 	assert_int_equal(fake_cmdline("app", "echo,nonsense"), -22);
@@ -537,6 +921,16 @@ int main(void)
 		FX_TEST(test_http_slow_client),
 		FX_TEST(test_http_single_bytes_behind_an_unread_answer),
 		FX_TEST(test_netstat),
+		STREAM_TEST(test_stream_chunked),
+		STREAM_TEST(test_stream_until_close),
+		STREAM_TEST(test_stream_head),
+		STREAM_TEST(test_stream_pipelined),
+		STREAM_TEST(test_stream_client_stops_reading),
+		STREAM_TEST(test_stream_slow_client),
+		STREAM_TEST(test_stream_client_dies),
+		STREAM_TEST(test_stream_woken_and_gone),
+		STREAM_TEST(test_file_refusals),
+		STREAM_TEST(test_stream_without_memory),
 	};
 	int failed = cmocka_run_group_tests(tests, start, NULL);
 

@@ -5,6 +5,7 @@
 
 #include "kernel/lib/byteorder.h"
 #include "kernel/time.h"
+#include "net/journey.h"
 #include "net/lwip/glue.h"
 #include "tests/fake/fake_kernel.h"
 
@@ -459,6 +460,95 @@ static void test_packets_for_a_router_that_fell_silent(void **state)
 	rx_router_advertisement(0); /* for the tests to come */
 }
 
+/* 0009: called in front of an application's receive callback, TCP's and UDP's, and for nothing
+ * else. */
+static struct {
+	u32 tcp, udp;
+	const struct journey *j; /* of the frame that is being delivered */
+} app;
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+static void udp_received(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr,
+			 u16_t port)
+{
+	(void)arg;
+	(void)pcb;
+	(void)addr;
+	(void)port;
+	app.udp++;
+	assert_true(app.j->cycles[JOURNEY_APP] >= app.j->cycles[JOURNEY_INPUT] &&
+		    app.j->cycles[JOURNEY_APP]);
+	pbuf_free(p);
+}
+
+static err_t tcp_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	(void)arg;
+	(void)pcb;
+	(void)err;
+	if (p) {
+		app.tcp++;
+		assert_int_not_equal(app.j->cycles[JOURNEY_APP], 0);
+		pbuf_free(p);
+	}
+	return ERR_OK;
+}
+
+/* Records the frame's journey. */
+static void deliver(const u8 *frame, u32 len)
+{
+	static const struct pkt_filter all;
+
+	assert_int_equal(journey_start(1, &all, nothing, NULL), 0);
+	app.j = journey_get(0);
+	fx_gro_rx(frame, len);
+	fx_gro_flush();
+	journey_stop();
+}
+
+static void test_app_callback_hook(void **state)
+{
+	struct udp_pcb *pcb = udp_new();
+	u8 seg[40] = { 0x20, 0, 0, 99, 0, 40 }, buf[200];
+	struct fx_tcp t = {
+		.sport = 4100, .dport = 99, .seq = 1000, .flags = ACK, .data = seg, .data_len = 40
+	};
+	u32 tcp_len, len = fx_ip4(buf, 17, 3, 0, seg, sizeof(seg));
+
+	(void)state;
+	udp_bind(pcb, IP_ANY_TYPE, 99);
+	udp_recv(pcb, udp_received, NULL);
+	deliver(buf, len);
+	assert_int_equal(app.udp, 1);
+	journey_release();
+	/* To a port without anybody. */
+	buf[37] = 98;
+	deliver(buf, len);
+	assert_int_equal(app.j->cycles[JOURNEY_APP], 0);
+	journey_release();
+	udp_remove(pcb);
+
+	peer_connects(65535, 1460);
+	tcp_recv(peer.pcb, tcp_received);
+	t.sport = 4000;
+	t.seq = peer.seq;
+	t.ack = peer.ack;
+	tcp_len = fx_tcp(buf, &t);
+	deliver(buf, tcp_len);
+	assert_int_equal(app.tcp, 1);
+	journey_release();
+	/* The same once more: nothing new for the application. */
+	deliver(buf, tcp_len);
+	assert_int_equal(app.tcp, 1);
+	assert_int_equal(app.j->cycles[JOURNEY_APP], 0);
+	journey_release();
+	peer_goes();
+}
+
 int run_patch_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -472,6 +562,7 @@ int run_patch_tests(void)
 		FX_TEST(test_fragmented_segment_is_sent_again),
 		FX_TEST(test_packets_for_a_dead_router),
 		FX_TEST(test_packets_for_a_router_that_fell_silent),
+		FX_TEST(test_app_callback_hook),
 	};
 
 	return cmocka_run_group_tests_name("patches", tests, NULL, NULL);
