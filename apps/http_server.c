@@ -388,7 +388,8 @@ static bool parse_some(struct http_conn *c)
 /* Behind lwIP's callbacks it does this itself, but what wakes a stream is none of them. */
 static err_t flush(struct http_conn *c)
 {
-	tcp_output(c->pcb);
+	if (c->pcb->unsent)
+		tcp_output(c->pcb);
 	return ERR_OK;
 }
 

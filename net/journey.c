@@ -32,41 +32,36 @@ static struct {
 } session;
 
 /*
- * pkt->journey is the session's number (never 0) above, the record's index below: what an earlier
- * session left in a packet means nothing in this one.
+ * pkt->journey is the session's number (never 0) in the upper half, the record's index in the
+ * lower: what an earlier session left in a packet means nothing in this one.
  */
-static u32 generation;
+static u32 session_id;
+#define SESSION_ID_STEP 0x10000u
 
 static u64 poll_cycles, previous_poll_cycles;
-static struct journey *current; /* of the frame that the stack is looking at */
-static u16 unrung;              /* the first of those that wait for the doorbell: index + 1 */
+/* The frame that the stack is looking at: its record, and its pkt->journey. */
+static struct journey *current;
+static u32 current_id;
+static struct journey *unrung; /* the first of those that wait for the doorbell */
 
 /* In pkt->journey: the asker's own packet. */
 #define JOURNEY_OWN 0xffffffffu
 
 static inline struct journey *record_of(const struct pkt_buf *pkt)
 {
-	u32 i = pkt->journey ^ generation << 16;
+	u32 i = pkt->journey ^ session_id;
 
 	/* Numbers come round again, too: what is beyond the records is of another session as well.
 	 */
 	return likely(i < session.started) ? &session.recs[i] : NULL;
 }
 
-static inline void stamp(struct pkt_buf *pkt, enum journey_stage stage)
-{
-	struct journey *j = record_of(pkt);
-
-	if (likely(j))
-		j->cycles[stage] = get_cycles();
-}
-
-static void finish(struct journey *j, u8 flags)
+static inline void finish(struct journey *j, u8 flags)
 {
 	if (j->flags & JOURNEY_DONE)
 		return;
 	j->flags |= JOURNEY_DONE | flags;
-	if (++session.finished == session.n)
+	if (unlikely(++session.finished == session.n))
 		session.done(session.ctx);
 }
 
@@ -79,7 +74,7 @@ static inline struct journey *begin(struct pkt_buf *pkt, const struct pkt_parts 
 	if (unlikely(session.started >= session.n) || !pkt_filter_match(&session.filter, p))
 		return NULL;
 	j = &session.recs[session.started];
-	pkt->journey = generation << 16 | session.started++;
+	pkt->journey = session_id | session.started++;
 	memcpy(j->head, head + JOURNEY_HEAD_AT, JOURNEY_HEAD_LEN);
 	j->len = (u16)min(len, 65535u);
 	return j;
@@ -148,7 +143,9 @@ void __trace_input(struct pkt_buf *pkt)
 	if (!(tracing & TRACE_JOURNEY))
 		return;
 	current = record_of(pkt);
-	stamp(pkt, JOURNEY_INPUT);
+	current_id = pkt->journey;
+	if (likely(current))
+		current->cycles[JOURNEY_INPUT] = get_cycles();
 }
 
 void __trace_input_end(void)
@@ -172,20 +169,13 @@ void __trace_app(void)
 		current->cycles[JOURNEY_APP] = get_cycles();
 }
 
-/* The first frame that is sent while one is being looked at is its answer. */
-void __trace_xmit(struct pkt_buf *pkt)
+/* Sent, but no answer. */
+static noinline void journey_tx_only(struct pkt_buf *pkt)
 {
-	struct journey *j = current;
 	u8 head[PKT_HEAD_LEN];
 	struct pkt_parts p;
+	struct journey *j;
 
-	if (likely(j) && !(j->flags & JOURNEY_SENT)) {
-		pkt->journey = generation << 16 | (u32)(j - session.recs);
-		j->flags |= JOURNEY_SENT;
-		j->cycles[JOURNEY_QUEUE] = get_cycles();
-		return;
-	}
-	pkt->journey = 0;
 	if (trace_blind || session.started >= session.n)
 		return;
 	pkt_parts(&p, head, pkt_head(pkt, head));
@@ -198,34 +188,45 @@ void __trace_xmit(struct pkt_buf *pkt)
 	j->cycles[JOURNEY_QUEUE] = get_cycles();
 }
 
+/* The first frame that is sent while one is being looked at is its answer. */
+void __trace_xmit(struct pkt_buf *pkt)
+{
+	struct journey *j = current;
+
+	if (likely(j) && likely(!(j->flags & JOURNEY_SENT))) {
+		pkt->journey = current_id;
+		j->flags |= JOURNEY_SENT;
+		j->cycles[JOURNEY_QUEUE] = get_cycles();
+		return;
+	}
+	pkt->journey = 0;
+	journey_tx_only(pkt);
+}
+
 void __trace_ring(struct pkt_buf *pkt)
 {
 	struct journey *j;
 
-	if (!(tracing & TRACE_JOURNEY))
+	if (unlikely(!(tracing & TRACE_JOURNEY)))
 		pkt->journey = 0;
-	if (tracing & TRACE_CAPTURE)
+	if (unlikely(tracing & TRACE_CAPTURE))
 		capture_tx(pkt);
-	if (!(tracing & TRACE_JOURNEY))
+	if (unlikely(!(tracing & TRACE_JOURNEY)))
 		return;
 	j = record_of(pkt);
-	if (!j)
+	if (unlikely(!j))
 		return;
 	j->cycles[JOURNEY_RING] = get_cycles();
 	j->next = unrung;
-	unrung = (u16)(j - session.recs + 1);
+	unrung = j;
 }
 
 void __trace_doorbell(void)
 {
 	u64 now = get_cycles();
 
-	while (unrung) {
-		struct journey *j = &session.recs[unrung - 1];
-
-		j->cycles[JOURNEY_DOORBELL] = now;
-		unrung = j->next;
-	}
+	for (; unrung; unrung = unrung->next)
+		unrung->cycles[JOURNEY_DOORBELL] = now;
 }
 
 void __trace_complete(struct pkt_buf *pkt)
@@ -288,9 +289,11 @@ int journey_start(u32 n, const struct pkt_filter *filter, void (*done)(void *ctx
 	session.filter = *filter;
 	session.done = done;
 	session.ctx = ctx;
-	generation = generation == 0xffff ? 1 : generation + 1;
+	session_id += SESSION_ID_STEP;
+	if (!session_id)
+		session_id = SESSION_ID_STEP;
 	current = NULL;
-	unrung = 0;
+	unrung = NULL;
 	/* The poll that brings the request began before. */
 	poll_cycles = previous_poll_cycles = 0;
 	trace_irq_cycles = trace_softirq_cycles = 0;
@@ -302,7 +305,7 @@ void journey_stop(void)
 {
 	tracing &= (u8)~TRACE_JOURNEY;
 	current = NULL;
-	unrung = 0;
+	unrung = NULL;
 }
 
 void journey_release(void)
@@ -330,7 +333,7 @@ const struct journey *journey_get(u32 i)
 
 const struct journey *journey_lookup(u32 journey)
 {
-	u32 i = journey ^ generation << 16;
+	u32 i = journey ^ session_id;
 
 	return session.recs && i < session.started ? &session.recs[i] : NULL;
 }

@@ -41,8 +41,8 @@ struct journey {
 	u8 head[JOURNEY_HEAD_LEN];     /* of the frame it began with */
 	u16 len;                       /* of that frame, bytes */
 	u16 merged;                    /* later frames that GRO made part of it */
-	u16 next;                      /* of those that the doorbell has not rung for: index + 1 */
 	u8 flags;
+	struct journey *next; /* of those that the doorbell has not rung for */
 };
 
 #define JOURNEY_MAX 32767u

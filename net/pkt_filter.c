@@ -53,13 +53,9 @@ static bool has_ports(const struct pkt_parts *p)
 	return p->l4 && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP);
 }
 
-bool pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p)
+/* Address and port. */
+bool __pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p)
 {
-	if (f->ethertype && p->ethertype != f->ethertype)
-		return false;
-	if (f->proto && p->proto != f->proto &&
-	    !(f->proto == IPPROTO_ICMP && p->proto == IPPROTO_ICMPV6))
-		return false;
 	if (f->addr_len && (f->addr_len != p->addr_len || (memcmp(f->addr, p->saddr, p->addr_len) &&
 							   memcmp(f->addr, p->daddr, p->addr_len))))
 		return false;
@@ -160,6 +156,7 @@ static bool set_protocol(struct pkt_filter *f, const char *word)
 		if ((protocols[i].proto && f->proto) || (protocols[i].ethertype && f->ethertype))
 			return false;
 		f->proto |= protocols[i].proto;
+		f->proto6 = f->proto == IPPROTO_ICMP ? IPPROTO_ICMPV6 : f->proto;
 		f->ethertype |= protocols[i].ethertype;
 		return true;
 	}

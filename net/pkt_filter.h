@@ -17,7 +17,8 @@ struct debugfs_reader;
 
 struct pkt_filter {
 	u16 ethertype; /* 0: any */
-	u8 proto;      /* 0: any; IPPROTO_ICMP stands for ICMPv6, too */
+	u8 proto;      /* 0: any */
+	u8 proto6;     /* the same in IPv6 */
 	u8 addr_len;   /* 0: any, 4, 16 */
 	u16 port;      /* 0: any */
 	u8 addr[16];
@@ -43,6 +44,14 @@ int pkt_filter_parse(struct pkt_filter *f, const char *text, char *error, size_t
  * if there is none (then all match), or -EINVAL with r->error. */
 int pkt_filter_query(struct debugfs_reader *r, const char *key, char *buf, size_t size,
 		     struct pkt_filter *f);
-bool pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p);
+bool __pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p);
+static inline bool pkt_filter_match(const struct pkt_filter *f, const struct pkt_parts *p)
+{
+	if (f->ethertype && p->ethertype != f->ethertype)
+		return false;
+	if (f->proto && p->proto != f->proto && p->proto != f->proto6)
+		return false;
+	return likely(!f->addr_len && !f->port) || __pkt_filter_match(f, p);
+}
 
 #endif

@@ -148,18 +148,20 @@ static bool may_be_kept(const u8 *frame)
 	return proto != IP_PROTO_TCP || len > (l4[12] >> 4) * 4u || l4[13] & 1;
 }
 
-static noinline void drop(struct pkt_buf *pkt, enum lwip_filter why)
+static noinline void drop(struct pkt_buf *pkt, u64 *counter)
+{
+	*counter += pkt_segs(pkt);
+	trace_drop(pkt);
+	pkt_free(pkt);
+}
+
+static noinline void drop_filtered(struct pkt_buf *pkt, enum lwip_filter why)
 {
 	struct net_device_stats *stats = &pkt->dev->stats;
 
-	if (why == FILTER_SHORT)
-		stats->rx_dropped_short += pkt_segs(pkt);
-	else if (why == FILTER_PROTO)
-		stats->rx_dropped_proto += pkt_segs(pkt);
-	else
-		stats->rx_dropped_filter += pkt_segs(pkt);
-	trace_drop(pkt);
-	pkt_free(pkt);
+	drop(pkt, why == FILTER_SHORT ? &stats->rx_dropped_short :
+		  why == FILTER_PROTO ? &stats->rx_dropped_proto :
+					&stats->rx_dropped_filter);
 }
 
 /* A frame that is not IPv4 may put something into a table that a timer looks after. */
@@ -200,21 +202,17 @@ noinline void lwip_input(struct pkt_buf *pkt)
 	struct pbuf *p;
 
 	if (unlikely(pkt->dev->rx_handler_data != &lwip_netif)) {
-		pkt->dev->stats.rx_dropped_no_stack += pkt_segs(pkt);
-		trace_drop(pkt);
-		pkt_free(pkt);
+		drop(pkt, &pkt->dev->stats.rx_dropped_no_stack);
 		return;
 	}
 	if (unlikely(for_other_host(pkt))) {
-		pkt->dev->stats.rx_dropped_otherhost += pkt_segs(pkt);
-		trace_drop(pkt);
-		pkt_free(pkt);
+		drop(pkt, &pkt->dev->stats.rx_dropped_otherhost);
 		return;
 	}
 	trace_input(pkt);
 	verdict = lwip_filter(pkt->data, pkt->len);
 	if (unlikely(verdict != FILTER_OK)) {
-		drop(pkt, verdict);
+		drop_filtered(pkt, verdict);
 		trace_input_end();
 		return;
 	}

@@ -39,17 +39,41 @@ class Connection:
         self.buf += data
         return bool(data)
 
-    def read(self, head=False):
-        """The next response. head: it has no body, whatever its length says."""
-        while b"\r\n\r\n" not in self.buf:
-            assert self._more(), f"connection closed within a response head: {self.buf!r}"
-        top, self.buf = self.buf.split(b"\r\n\r\n", 1)
+    def _until(self, end, what):
+        while end not in self.buf:
+            assert self._more(), f"connection closed within {what}: {self.buf[-200:]!r}"
+        part, self.buf = self.buf.split(end, 1)
+        return part
+
+    def chunk(self):
+        """The next chunk (RFC 9112, 7.1); b"" is the last. Waits for it."""
+        size = int(self._until(b"\r\n", "a chunk's size"), 16)
+        while len(self.buf) < size + 2:
+            assert self._more(), f"connection closed within a chunk of {size}: {self.buf[-200:]!r}"
+        data, end, self.buf = self.buf[:size], self.buf[size:size + 2], self.buf[size + 2:]
+        assert end == b"\r\n", end
+        return data
+
+    def chunks(self):
+        """All of them, to the end of the body."""
+        return b"".join(iter(self.chunk, b""))
+
+    def read_head(self):
+        """Status and headers of the next response; its body is still to be read."""
+        top = self._until(b"\r\n\r\n", "a response head")
         first, *rest = top.decode("latin-1").split("\r\n")
         version, status, *_ = first.split(" ", 2)
         assert version in ("HTTP/1.1", "HTTP/1.0"), first
         headers = {k.strip().lower(): v.strip() for k, v in (line.split(":", 1) for line in rest)}
+        return int(status), headers
+
+    def read(self, head=False):
+        """The next response. head: it has no body, whatever its length says."""
+        status, headers = self.read_head()
         body = b""
-        if not head and "content-length" in headers:
+        if not head and headers.get("transfer-encoding") == "chunked":
+            body = self.chunks()
+        elif not head and "content-length" in headers:
             length = int(headers["content-length"])
             while len(self.buf) < length:
                 assert self._more(), f"connection closed within a body: {len(self.buf)} of {length} bytes"
@@ -58,7 +82,7 @@ class Connection:
             while self._more():
                 pass
             body, self.buf = self.buf, b""
-        return Response(int(status), headers, body)
+        return Response(status, headers, body)
 
     def closed_by_peer(self):
         """Waits for the peer's end of the connection; True if it came by FIN or RST with nothing more to read."""

@@ -22,6 +22,7 @@ class Wire:
             fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", lan.taps[0].encode(), IFF_TAP | IFF_NO_PI))
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, self.kind)
         self._stop_r, self._stop_w = os.pipe()
+        self._paused = False
         self._thread = threading.Thread(target=self._relay, name="wire", daemon=True)
         self._thread.start()
 
@@ -32,8 +33,8 @@ class Wire:
 
     def _relay(self):
         while True:
-            ready, _, _ = select.select([self.tap, self.ours, self._stop_r], [], [])
-            if self._stop_r in ready:
+            ready, _, _ = select.select([self.tap, self._stop_r, *([] if self._paused else [self.ours])], [], [])
+            if self._stop_r in ready and os.read(self._stop_r, 1) == b"x":
                 return
             if self.tap in ready:
                 self.inject(os.read(self.tap, 65536))
@@ -51,7 +52,16 @@ class Wire:
 
     def inject(self, frame):
         """Puts a frame on the wire towards the guest."""
-        self.ours.send(frame)
+        try:
+            # Nobody waits for a guest that cannot send what would make room.
+            self.ours.send(frame, socket.MSG_DONTWAIT if self._paused else 0)
+        except BlockingIOError:
+            pass
+
+    def pause(self, paused=True):
+        """Takes nothing more from the guest, until pause(False)."""
+        self._paused = paused
+        os.write(self._stop_w, b"p")
 
     def close(self):
         """Stops the relay."""

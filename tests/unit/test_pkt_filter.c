@@ -56,9 +56,10 @@ static void test_terms(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct pkt_filter f = parsed(cases[i].text);
+		struct pkt_filter f = parsed(cases[i].text), want = cases[i].f;
 
-		assert_memory_equal(&f, &cases[i].f, sizeof(f));
+		want.proto6 = want.proto == 1 ? 58 : want.proto;
+		assert_memory_equal(&f, &want, sizeof(f));
 	}
 }
 
