@@ -1,6 +1,6 @@
 /*
  * See journey.h. Everything down to trace_own() is called for each packet while a session is open,
- * and is counted by tests/boot/test_journey.py: at most 40 instructions a stage.
+ * and is counted by tests/boot/test_trace_cost.py: at most 40 instructions a stage.
  */
 #include "net/journey.h"
 

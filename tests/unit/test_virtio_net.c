@@ -16,6 +16,7 @@
 #include "drivers/net/virtio_net.h"
 #include "kernel/lib/errno.h"
 #include "kernel/softirq.h"
+#include "net/journey.h"
 #include "tests/fake/fake_kernel.h"
 #include "tests/fake/fake_virtio.h"
 
@@ -976,6 +977,34 @@ static void test_needs_reset(void **state)
 	expect_service();
 }
 
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+/* What a reset finds in the ring has come to its journey's end, as those that were sent have. */
+static void test_reset_ends_journeys(void **state)
+{
+	static const struct pkt_filter all;
+	static u8 frame[60];
+
+	(void)state;
+	boot(MODERN);
+	assert_int_equal(journey_start(5, &all, nothing, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(xmit(frame, 60, 1, 0, NULL), 0);
+	assert_int_equal(journey_started(), 3);
+	assert_int_equal(journey_finished(), 0);
+	fake_virtio_needs_reset(dev);
+	do_softirq();
+	fake_time_advance(0);
+	assert_int_equal(stat("resets"), 1);
+	assert_int_equal(journey_finished(), 3);
+	assert_int_equal(journey_get(0)->flags & JOURNEY_DROPPED, JOURNEY_DROPPED);
+	journey_release();
+	expect_service();
+}
+
 /* Again and again: with growing pauses, then no more. Never a loop without end. */
 static void test_always_broken(void **state)
 {
@@ -1108,6 +1137,7 @@ int main(void)
 		TEST(test_broken_transmit_ring),
 		TEST(test_received_length_beyond_buffer),
 		TEST(test_needs_reset),
+		TEST(test_reset_ends_journeys),
 		TEST(test_always_broken),
 		TEST(test_sometimes_broken),
 		TEST(test_reset_fails),
