@@ -170,7 +170,8 @@ static void tx_stop(struct send_queue *sq)
 
 	netif_tx_stop_queue(dev);
 	sq->tx_stopped++;
-	if (likely(virtqueue_enable_cb(sq->vq)))
+	/* Not for each packet that goes: when there is room worth while. */
+	if (likely(virtqueue_enable_cb_delayed(sq->vq)))
 		return;
 	/* Completed while we looked away. Whatever completes from here on interrupts. */
 	free_old_xmit(sq);

@@ -103,7 +103,7 @@ struct send_queue {
 
 /* A virtqueue's counters, summed over the rings it had. */
 struct virtnet_vq_stats {
-	u64 kicks, kicks_suppressed, interrupts, spurious, bad_used;
+	u64 kicks, kicks_suppressed, interrupts, spurious, bad_used, indirect;
 };
 
 struct virtnet_info {

@@ -148,7 +148,10 @@ static void virtnet_init_queues(struct virtnet_info *vi, struct virtqueue *rvq,
 
 	sq->vq = svq;
 	sq->any_layout = any_layout;
+	/* Every packet needs one descriptor, or one for each of its pieces. */
 	sq->stop_thresh = min((u16)(PKT_MAX_FRAGS + 2), svq->num);
+	if (virtqueue_use_indirect(svq, PKT_MAX_FRAGS + 1))
+		sq->stop_thresh = 1;
 	sq->unkicked = false;
 	/* Last: from here on the interrupt callbacks act. */
 	rvq->owner = rq;
@@ -193,6 +196,7 @@ static void vq_stats_add(struct virtnet_vq_stats *sum, const struct virtqueue *v
 	sum->interrupts += vq->interrupts;
 	sum->spurious += vq->spurious;
 	sum->bad_used += vq->bad_used;
+	sum->indirect += vq->indirect;
 }
 
 /* The device has been reset: all that was in its hands is ours again. */
@@ -382,6 +386,7 @@ static void virtnet_init_info(struct virtnet_info *vi, struct virtio_device *vde
 	}
 	netif_napi_add(&vi->dev, &vi->config_napi, virtnet_config_poll, 1);
 	hrtimer_setup(&vi->reset_timer, virtnet_reset_work);
+	vdev->masked = masked_features;
 	vdev->priv = vi;
 	vdev->config_changed = virtnet_config_changed;
 }
@@ -449,6 +454,41 @@ static void virtqueue_stats(struct stats_sink *s, const char *prefix, const char
 		stats_text(s, prefix, name, "state=reset");
 }
 
+/* What was negotiated, by the names of the command line where there is one. */
+static void virtnet_features_stats(struct stats_sink *s, const char *prefix,
+				   const struct virtio_device *vdev)
+{
+	static const struct {
+		u8 bit;
+		const char *name;
+	} names[] = {
+		{ VIRTIO_NET_F_CSUM, "csum" },
+		{ VIRTIO_NET_F_GUEST_CSUM, "guest_csum" },
+		{ VIRTIO_NET_F_MTU, "mtu" },
+		{ VIRTIO_NET_F_MAC, "mac" },
+		{ VIRTIO_NET_F_GUEST_TSO4, "guest_tso4" },
+		{ VIRTIO_NET_F_GUEST_TSO6, "guest_tso6" },
+		{ VIRTIO_NET_F_HOST_TSO4, "host_tso4" },
+		{ VIRTIO_NET_F_HOST_TSO6, "host_tso6" },
+		{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
+		{ VIRTIO_NET_F_STATUS, "status" },
+		{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
+		{ VIRTIO_NET_F_MQ, "mq" },
+		{ VIRTIO_RING_F_INDIRECT_DESC, "indirect" },
+		{ VIRTIO_RING_F_EVENT_IDX, "event_idx" },
+		{ VIRTIO_F_VERSION_1, "version_1" },
+		{ VIRTIO_F_RING_PACKED, "packed" },
+	};
+	char text[160] = "none";
+	int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (virtio_has_feature(vdev, names[i].bit))
+			n += scnprintf(text + n, sizeof(text) - (size_t)n, "%s%s", n ? "," : "",
+				       names[i].name);
+	stats_text(s, prefix, "features", "%s", text);
+}
+
 void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 {
 	struct virtnet_info *vi = dev->ml_priv;
@@ -464,6 +504,7 @@ void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 	 * says nothing about leaks.
 	 */
 	stats_pool(s, p, "rx_pool", vi->pool.used - rq->posted, rq->held_max, vi->pool.size);
+	virtnet_features_stats(s, p, vi->vdev);
 	virtqueue_stats(s, p, "rx_ring", rq->vq);
 	virtqueue_stats(s, p, "tx_ring", sq->vq);
 	stats_u64(s, p, "rx_posted", rq->posted);
@@ -480,6 +521,7 @@ void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 	stats_u64(s, p, "tx_kicks", tx.kicks);
 	stats_u64(s, p, "tx_interrupts", tx.interrupts);
 	stats_u64(s, p, "tx_spurious", tx.spurious);
+	stats_u64(s, p, "tx_indirect", tx.indirect);
 	stats_u64(s, p, "kicks", rx.kicks + tx.kicks);
 	stats_u64(s, p, "kicks_suppressed", rx.kicks_suppressed + tx.kicks_suppressed);
 	stats_u64(s, p, "interrupts", rx.interrupts + tx.interrupts);

@@ -47,8 +47,8 @@ int virtio_finalize_features(struct virtio_device *vdev, u64 supported)
 	 * addresses are those of the platform, and ours are physical, as on any machine without an
 	 * IOMMU.
 	 */
-	supported |= vring_transport_features() | 1ull << VIRTIO_F_VERSION_1 |
-		     1ull << VIRTIO_F_ACCESS_PLATFORM;
+	supported |= vring_transport_features() & ~vdev->masked;
+	supported |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
 	vdev->features = offered & supported;
 	err = vdev->config->finalize_features(vdev);
 	if (err)

@@ -36,6 +36,7 @@ struct virtio_device {
 	const char *name; /* "virtio0" for the log */
 	u32 id;           /* VIRTIO_ID_* */
 	const struct virtio_config_ops *config;
+	u64 masked;   /* the driver's: not to be accepted, whoever implements it */
 	u64 features; /* negotiated: what virtio_has_feature() answers from */
 	bool failed;  /* status FAILED was set; left alone from then on */
 	void *priv;   /* the driver's */
@@ -59,8 +60,8 @@ int __must_check register_virtio_device(struct virtio_device *vdev);
 
 /*
  * Steps 4 to 6: accepts (offered & supported), supported being what the driver implements, plus
- * what ring and transport implement themselves. Re-reads FEATURES_OK. Returns 0, or -ENODEV if the
- * device refuses or demands what we have not got; then FAILED is set. Logged.
+ * what ring and transport implement themselves, less vdev->masked. Re-reads FEATURES_OK. Returns 0,
+ * or -ENODEV if the device refuses or demands what we have not got; then FAILED is set. Logged.
  */
 int __must_check virtio_finalize_features(struct virtio_device *vdev, u64 supported);
 

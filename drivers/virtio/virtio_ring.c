@@ -7,6 +7,10 @@
  * Where one side sleeps on the other's flag, both sides write, fence, then read (2.7.7, 2.7.10): a
  * seq_cst fence in kick_prepare and in enable_cb. On x86 that fence is the only instruction it
  * costs.
+ *
+ * EVENT_IDX (2.7.7, 2.7.10): the device interrupts once, when its index leaves used_event behind,
+ * and is silent from then on. So what follows an interrupt costs no write, and an index that has
+ * been passed already means "none": for the next 65,535 buffers, after which one comes too many.
  */
 #define pr_fmt(fmt) "virtio_ring: " fmt
 
@@ -43,11 +47,23 @@ struct vring_virtqueue {
 	u16 free_head;     /* first free descriptor; valid while num_free > 0 */
 	u16 avail_idx;     /* what avail->idx holds; never read back */
 	u16 kicked_idx;    /* avail_idx at the last kick_prepare */
-	u16 avail_flags;   /* what avail->flags holds */
+	bool event;        /* EVENT_IDX */
+	bool cb_enabled;   /* an interrupt is wanted */
+	bool rearm;        /* ... by used_event, which must move along with last_used_idx */
+	bool passed;       /* the device has interrupted: used_event is behind its index */
 	u16 last_used_idx; /* next entry of the used ring to look at */
 	u16 used_idx;      /* used->idx as last read and found sound */
 	u16 in_flight;     /* buffers that the device owns */
 	u32 mask;          /* num - 1 */
+
+	le16 *used_event;  /* behind avail->ring: ours to write */
+	le16 *avail_event; /* behind used->ring: the device's */
+
+	/* Tables for indirect descriptors, one for each descriptor of the ring; NULL: none. */
+	struct virtq_desc *indirect;
+	dma_addr_t indirect_dma;
+	u16 indirect_pieces; /* entries of a table */
+	u16 indirect_below;  /* the ring is short: fewer free descriptors than this */
 
 	size_t ring_size;
 	dma_addr_t ring_dma;
@@ -115,6 +131,9 @@ struct virtqueue *vring_create_virtqueue(u16 index, u16 num, struct virtio_devic
 	vvq->desc = (struct virtq_desc *)ring;
 	vvq->avail = (struct virtq_avail *)(ring + vring_avail_offset(num));
 	vvq->used = (struct virtq_used *)(ring + vring_used_offset(num));
+	vvq->used_event = &vvq->avail->ring[num];
+	vvq->avail_event = (le16 *)&vvq->used->ring[num];
+	vvq->event = virtio_has_feature(vdev, VIRTIO_RING_F_EVENT_IDX);
 	for (u32 i = 0; i < num; i++)
 		vvq->desc_state[i].next = (u16)(i + 1);
 
@@ -128,6 +147,9 @@ struct virtqueue *vring_create_virtqueue(u16 index, u16 num, struct virtio_devic
 		.num_free = num,
 		.notify = notify,
 	};
+	/* What the cleared memory says: used_event is 0, flags are 0. */
+	vvq->cb_enabled = true;
+	vvq->rearm = vvq->event;
 	/* Nobody to call: spare the device the interrupt (2.7.7). */
 	if (!callback)
 		virtqueue_disable_cb(&vvq->vq);
@@ -140,10 +162,31 @@ err_free_vvq:
 	return NULL;
 }
 
+static size_t indirect_size(const struct vring_virtqueue *vvq)
+{
+	return (size_t)vvq->vq.num * vvq->indirect_pieces * sizeof(struct virtq_desc);
+}
+
+bool virtqueue_use_indirect(struct virtqueue *vq, u16 pieces)
+{
+	struct vring_virtqueue *vvq = to_vvq(vq);
+
+	BUG_ON(vvq->indirect || vvq->in_flight || pieces < 2);
+	/* 2.7.5.3.1: no chain is longer than the queue, in a table neither */
+	if (!virtio_has_feature(vq->vdev, VIRTIO_RING_F_INDIRECT_DESC) || pieces > vq->num)
+		return false;
+	vvq->indirect_pieces = pieces;
+	vvq->indirect_below = vq->num / 2;
+	vvq->indirect = dma_alloc_coherent(indirect_size(vvq), &vvq->indirect_dma);
+	return vvq->indirect != NULL;
+}
+
 void vring_del_virtqueue(struct virtqueue *vq)
 {
 	struct vring_virtqueue *vvq = to_vvq(vq);
 
+	if (vvq->indirect)
+		dma_free_coherent(indirect_size(vvq), vvq->indirect, vvq->indirect_dma);
 	dma_free_coherent(vvq->ring_size, vvq->desc, vvq->ring_dma);
 	kfree(vvq->desc_state);
 	kfree(vvq);
@@ -167,10 +210,40 @@ dma_addr_t virtqueue_get_used_addr(const struct virtqueue *vq)
 u64 vring_transport_features(void)
 {
 	/* Any split of a buffer into descriptors suits us: the promise that VERSION_1 contains. */
-	return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT;
+	return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT |
+	       1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC;
 }
 
 /* ---- driver to device ---- */
+
+/* 2.7.5.3: all but one descriptor into the table of `head`, which is then the buffer's only one. */
+static noinline u32 fill_indirect(struct vring_virtqueue *vvq, u32 head, const struct virtio_sg *sg,
+				  unsigned int n, u16 flags)
+{
+	size_t first = (size_t)head * vvq->indirect_pieces;
+	struct virtq_desc *table = &vvq->indirect[first];
+	u32 total = 0;
+
+	for (unsigned int i = 0; i < n; i++, sg++) {
+		table[i].addr = cpu_to_le64(sg->addr);
+		table[i].len = cpu_to_le32(sg->len);
+		table[i].flags = cpu_to_le16(i + 1 < n ? flags | VIRTQ_DESC_F_NEXT : flags);
+		table[i].next = cpu_to_le16((u16)(i + 1));
+		total += sg->len;
+	}
+	vvq->desc[head].addr = cpu_to_le64(vvq->indirect_dma + first * sizeof(*table));
+	vvq->desc[head].len = cpu_to_le32(n * (u32)sizeof(*table));
+	vvq->desc[head].flags = cpu_to_le16(VIRTQ_DESC_F_INDIRECT);
+	vvq->vq.indirect++;
+	return total;
+}
+
+/* A table costs more than a chain: it has to buy something. */
+static inline bool want_indirect(const struct vring_virtqueue *vvq, unsigned int n)
+{
+	return n > 1 && vvq->indirect && vvq->vq.num_free < vvq->indirect_below &&
+	       n <= vvq->indirect_pieces;
+}
 
 /* VIRTIO 1.2, 2.7.13.1: fill the descriptors, then 2.7.13.2 and .3: expose their head. */
 static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virtqueue *vvq,
@@ -188,23 +261,29 @@ static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virt
 	BUG_ON(n == 0 || !token);
 	if (unlikely(vvq->vq.broken))
 		return -EIO;
+	if (unlikely(want_indirect(vvq, n)))
+		n = 1;
 	if (unlikely(vvq->vq.num_free < n))
 		return -ENOSPC;
 
-	for (; unlikely(left > 1); left--, sg++) {
-		u16 next = state[i].next;
+	if (unlikely(left > n)) {
+		total = fill_indirect(vvq, head, sg, left, flags);
+	} else {
+		for (; unlikely(left > 1); left--, sg++) {
+			u16 next = state[i].next;
 
+			desc[i].addr = cpu_to_le64(sg->addr);
+			desc[i].len = cpu_to_le32(sg->len);
+			desc[i].flags = cpu_to_le16(flags | VIRTQ_DESC_F_NEXT);
+			desc[i].next = cpu_to_le16(next);
+			total += sg->len;
+			i = next;
+		}
 		desc[i].addr = cpu_to_le64(sg->addr);
 		desc[i].len = cpu_to_le32(sg->len);
-		desc[i].flags = cpu_to_le16(flags | VIRTQ_DESC_F_NEXT);
-		desc[i].next = cpu_to_le16(next);
+		desc[i].flags = cpu_to_le16(flags);
 		total += sg->len;
-		i = next;
 	}
-	desc[i].addr = cpu_to_le64(sg->addr);
-	desc[i].len = cpu_to_le32(sg->len);
-	desc[i].flags = cpu_to_le16(flags);
-	total += sg->len;
 	i = state[i].next;
 	vvq->free_head = (u16)i;
 	vvq->vq.num_free -= (u16)n;
@@ -232,21 +311,34 @@ int virtqueue_add_inbuf(struct virtqueue *vq, const struct virtio_sg *sg, unsign
 	return virtqueue_add(to_vvq(vq), sg, n, token, true);
 }
 
+/* 2.7.10: does the device want to hear of the buffers from old to idx? */
+static inline bool device_wants_kick(const struct vring_virtqueue *vvq, u16 idx, u16 old)
+{
+	le16 flags;
+
+	if (vvq->event) {
+		le16 event = __atomic_load_n(vvq->avail_event, __ATOMIC_RELAXED);
+
+		return vring_need_event(le16_to_cpu(event), idx, old);
+	}
+	flags = __atomic_load_n(&vvq->used->flags, __ATOMIC_RELAXED);
+	return !(le16_to_cpu(flags) & VIRTQ_USED_F_NO_NOTIFY);
+}
+
 bool virtqueue_kick_prepare(struct virtqueue *vq)
 {
 	struct vring_virtqueue *vvq = to_vvq(vq);
-	le16 flags;
+	u16 idx = vvq->avail_idx, old = vvq->kicked_idx;
 
-	if (unlikely(vq->broken) || vvq->kicked_idx == vvq->avail_idx)
+	if (unlikely(vq->broken) || old == idx)
 		return false;
-	vvq->kicked_idx = vvq->avail_idx;
+	vvq->kicked_idx = idx;
 	/*
 	 * 2.7.13.4.1: the index must be out before we look whether the device sleeps; the device
-	 * clears the flag, then looks at the index. Without the fence both could miss each other.
+	 * says that it does, then looks at the index. Without the fence both could miss each other.
 	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	flags = __atomic_load_n(&vvq->used->flags, __ATOMIC_RELAXED);
-	if (le16_to_cpu(flags) & VIRTQ_USED_F_NO_NOTIFY) {
+	if (!device_wants_kick(vvq, idx, old)) {
 		vq->kicks_suppressed++;
 		return false;
 	}
@@ -291,6 +383,14 @@ static inline bool vring_more_used(struct vring_virtqueue *vvq)
 	}
 	vvq->used_idx = idx;
 	return pending != 0;
+}
+
+/* The device interrupts when its index leaves event behind. Look at the index after this. */
+static void vring_set_used_event(struct vring_virtqueue *vvq, u16 event)
+{
+	vvq->passed = false;
+	__atomic_store_n(vvq->used_event, cpu_to_le16(event), __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 /* The chain of head goes back to the free list, in our own links. */
@@ -343,6 +443,10 @@ void *virtqueue_get_buf(struct virtqueue *vq, u32 *len)
 		used_len = 0;
 	}
 	vvq->last_used_idx++;
+	/* Whoever waits does so for what comes next: this one is had, maybe before its interrupt.
+	 */
+	if (unlikely(vvq->rearm))
+		vring_set_used_event(vvq, vvq->last_used_idx);
 	*len = used_len;
 	return detach_buf(vvq, id);
 }
@@ -359,28 +463,57 @@ void *virtqueue_detach_unused_buf(struct virtqueue *vq)
 
 /* ---- interrupts ---- */
 
-static void vring_set_avail_flags(struct vring_virtqueue *vvq, u16 flags)
-{
-	if (vvq->avail_flags == flags)
-		return;
-	vvq->avail_flags = flags;
-	__atomic_store_n(&vvq->avail->flags, cpu_to_le16(flags), __ATOMIC_RELAXED);
-}
-
 void virtqueue_disable_cb(struct virtqueue *vq)
 {
-	vring_set_avail_flags(to_vvq(vq), VIRTQ_AVAIL_F_NO_INTERRUPT);
+	struct vring_virtqueue *vvq = to_vvq(vq);
+
+	if (!vvq->cb_enabled)
+		return;
+	vvq->cb_enabled = vvq->rearm = false;
+	if (!vvq->event)
+		__atomic_store_n(&vvq->avail->flags, cpu_to_le16(VIRTQ_AVAIL_F_NO_INTERRUPT),
+				 __ATOMIC_RELAXED);
+	else if (!vvq->passed)
+		__atomic_store_n(vvq->used_event, cpu_to_le16((u16)(vvq->last_used_idx - 1)),
+				 __ATOMIC_RELAXED);
+}
+
+/* 2.7.14: interrupts on, for what is used beyond the next `skip` buffers. */
+static inline void vring_enable_cb(struct vring_virtqueue *vvq, u16 skip)
+{
+	bool was_enabled = vvq->cb_enabled;
+
+	/*
+	 * 2.7.14: re-check after enabling. The device writes its index, then looks at what we want;
+	 * we write what we want, then look at the index. One of the two sees the other.
+	 */
+	vvq->cb_enabled = true;
+	vvq->rearm = vvq->event;
+	if (vvq->event) {
+		vring_set_used_event(vvq, (u16)(vvq->last_used_idx + skip));
+	} else {
+		if (!was_enabled)
+			__atomic_store_n(&vvq->avail->flags, 0, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	}
 }
 
 bool virtqueue_enable_cb(struct virtqueue *vq)
 {
-	vring_set_avail_flags(to_vvq(vq), 0);
-	/*
-	 * 2.7.14: re-check after enabling. The device writes its index, then looks at our flag; we
-	 * write the flag, then look at the index. One of the two sees the other.
-	 */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	vring_enable_cb(to_vvq(vq), 0);
 	return !virtqueue_more_used(vq);
+}
+
+bool virtqueue_enable_cb_delayed(struct virtqueue *vq)
+{
+	struct vring_virtqueue *vvq = to_vvq(vq);
+	u16 skip = vvq->event ? (u16)(vvq->in_flight * 3u / 4) : 0, used;
+
+	vring_enable_cb(vvq, skip);
+	if (unlikely(vq->broken))
+		return true;
+	used = le16_to_cpu(__atomic_load_n(&vvq->used->idx, __ATOMIC_ACQUIRE));
+	return (u16)(used - vvq->last_used_idx) <= skip;
 }
 
 bool virtqueue_more_used(const struct virtqueue *vq)
@@ -403,6 +536,7 @@ irqreturn_t vring_interrupt(int irq, void *dev_id)
 		return IRQ_NONE;
 	}
 	vq->interrupts++;
+	to_vvq(vq)->passed = true;
 	if (vq->callback)
 		vq->callback(vq);
 	return IRQ_HANDLED;

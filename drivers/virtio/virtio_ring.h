@@ -7,6 +7,9 @@
  *	done:     while ((p = virtqueue_get_buf(vq, &len))) ...
  *	sleep:    if (!virtqueue_enable_cb(vq)) { virtqueue_disable_cb(vq); look again }
  *
+ * With EVENT_IDX each side says from which index on it wants to hear of the other, instead of yes
+ *or no. The calls and what they promise are the same.
+ *
  * The device is not trusted: what it writes is read once, checked (id in range and in flight, len
  *not beyond what was posted, used index not ahead of what is in flight), and a violation marks the
  *queue broken: it gives nothing more, takes nothing more, and the driver resets the device.
@@ -41,7 +44,7 @@ _Static_assert(sizeof(struct virtq_desc) == 16, "VIRTIO 1.2, 2.7.5");
 struct virtq_avail {
 	le16 flags;
 	le16 idx;
-	le16 ring[]; /* num entries, then le16 used_event */
+	le16 ring[]; /* num entries, then le16 used_event (EVENT_IDX) */
 };
 _Static_assert(sizeof(struct virtq_avail) == 4, "VIRTIO 1.2, 2.7.6");
 
@@ -54,9 +57,18 @@ _Static_assert(sizeof(struct virtq_used_elem) == 8, "VIRTIO 1.2, 2.7.8");
 struct virtq_used {
 	le16 flags;
 	le16 idx;
-	struct virtq_used_elem ring[]; /* num entries, then le16 avail_event */
+	struct virtq_used_elem ring[]; /* num entries, then le16 avail_event (EVENT_IDX) */
 };
 _Static_assert(sizeof(struct virtq_used) == 4, "VIRTIO 1.2, 2.7.8");
+
+/*
+ * 2.7.10: on its way from old to idx, has an index left the place of which the other side wants to
+ * be told behind?
+ */
+static inline bool vring_need_event(u16 event, u16 idx, u16 old)
+{
+	return (u16)(idx - event - 1) < (u16)(idx - old);
+}
 
 struct virtqueue;
 typedef void vq_callback_t(struct virtqueue *vq);
@@ -79,6 +91,7 @@ struct virtqueue {
 	 * violations.
 	 */
 	u64 kicks, kicks_suppressed, interrupts, spurious, bad_used;
+	u64 indirect; /* buffers that took one descriptor for all their pieces */
 };
 
 /* One piece of a buffer; addr is what the device is told. */
@@ -103,6 +116,14 @@ dma_addr_t virtqueue_get_used_addr(const struct virtqueue *vq);
 
 /* The feature bits the ring itself implements, to be added to the driver's. */
 u64 vring_transport_features(void);
+
+/*
+ * Where INDIRECT_DESC was negotiated: from now on a buffer of 2 to `pieces` pieces takes one
+ * descriptor when the ring gets short. One table for each descriptor, so a free descriptor is all
+ * that such a buffer needs. Before the first buffer. False: not negotiated, more pieces than the
+ * ring may chain, or no memory; then all is as before.
+ */
+bool virtqueue_use_indirect(struct virtqueue *vq, u16 pieces);
 
 /*
  * Exposes one buffer of n pieces (1..num). token comes back from get_buf and is not NULL.
@@ -131,6 +152,8 @@ void virtqueue_disable_cb(struct virtqueue *vq);
 /* Interrupts on, and look again: false if buffers are waiting already and no interrupt may come for
  * them. */
 bool __must_check virtqueue_enable_cb(struct virtqueue *vq);
+/* The same, but the interrupt may wait until three quarters of what is in flight is used. */
+bool __must_check virtqueue_enable_cb_delayed(struct virtqueue *vq);
 /* Used buffers are waiting (no side effect). */
 bool virtqueue_more_used(const struct virtqueue *vq);
 

@@ -48,12 +48,18 @@ void fake_vring_init(struct fake_vring *r, const struct virtqueue *vq)
 		     (uintptr_t)r->used % 4 == 0,
 	     "2.7: alignment of the three parts");
 	must(r->avail->idx == 0 && r->used->idx == 0, "3.1.1: a ring starts empty");
+	r->event = virtio_has_feature(vq->vdev, VIRTIO_RING_F_EVENT_IDX);
+	r->indirect = virtio_has_feature(vq->vdev, VIRTIO_RING_F_INDIRECT_DESC);
 	r->shadow = calloc(r->num, sizeof(*r->shadow));
+	r->table = calloc(r->num, sizeof(*r->table));
 	r->owned = calloc(r->num, 1);
 }
 
 void fake_vring_exit(struct fake_vring *r)
 {
+	for (unsigned int i = 0; i < r->num; i++)
+		free(r->table[i]);
+	free(r->table);
 	free(r->shadow);
 	free(r->owned);
 	memset(r, 0, sizeof(*r));
@@ -64,10 +70,55 @@ u16 fake_vring_pending(struct fake_vring *r)
 	return (u16)(__atomic_load_n(&r->avail->idx, __ATOMIC_ACQUIRE) - r->last_avail);
 }
 
+/* One piece of a buffer. */
+static void add_piece(struct fake_buf *buf, const struct virtq_desc *d)
+{
+	unsigned int n = buf->nr_out + buf->nr_in;
+
+	must(n < FAKE_MAX_SG, "2.7.5.3.1: a chain without end");
+	must(d->len != 0, "2.7.5: an empty descriptor");
+	if (d->flags & VIRTQ_DESC_F_WRITE) {
+		buf->nr_in++;
+		buf->in_len += d->len;
+	} else {
+		must(buf->nr_in == 0, "2.7.4.2: readable descriptor behind a writable one");
+		buf->nr_out++;
+		buf->out_len += d->len;
+	}
+	buf->sg[n].addr = (u8 *)(uintptr_t)d->addr;
+	buf->sg[n].len = d->len;
+}
+
+/* The pieces in the table of an indirect descriptor (2.7.5.3). Keeps a copy of the table in *copy.
+ */
+static void pop_table(const struct fake_vring *r, struct fake_buf *buf, const struct virtq_desc *d,
+		      struct virtq_desc **copy)
+{
+	const struct virtq_desc *from = (const struct virtq_desc *)(uintptr_t)d->addr;
+	u32 entries = d->len / (u32)sizeof(*from), i = 0;
+	struct virtq_desc *table;
+
+	must(r->indirect, "2.7.5.3.1: INDIRECT was not negotiated");
+	must(!(d->flags & VIRTQ_DESC_F_NEXT), "2.7.5.3.1: INDIRECT together with NEXT");
+	must(d->len && d->len % sizeof(*from) == 0, "2.7.5.3.2: a table of %u bytes", d->len);
+	must(entries <= r->num, "2.7.5.3.1: a chain of %u in a queue of %u", entries, r->num);
+	*copy = table = malloc(d->len);
+	memcpy(table, from, d->len);
+	for (u32 n = 0;; n++) {
+		must(i < entries, "2.7.5.3.1: entry %u of %u", i, entries);
+		must(n < entries, "2.7.5.3.1: a circle in the table");
+		must(!(table[i].flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE)),
+		     "2.7.5.3.1: flags %#x in a table", table[i].flags);
+		add_piece(buf, &table[i]);
+		if (!(table[i].flags & VIRTQ_DESC_F_NEXT))
+			return;
+		i = table[i].next;
+	}
+}
+
 bool fake_vring_pop(struct fake_vring *r, struct fake_buf *buf)
 {
 	u16 pending = fake_vring_pending(r), i;
-	unsigned int n = 0;
 
 	if (pending == 0)
 		return false;
@@ -81,20 +132,12 @@ bool fake_vring_pop(struct fake_vring *r, struct fake_buf *buf)
 		must(i < r->num, "2.7.5: descriptor %u of %u", i, r->num);
 		must(!r->owned[i], "2.7.13: descriptor %u reused before it was used", i);
 		d = r->desc[i];
-		must(n < FAKE_MAX_SG, "2.7.5.3.1: a chain without end");
-		must(d.len != 0, "2.7.5: descriptor %u is empty", i);
-		must(!(d.flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE)),
+		must(!(d.flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT)),
 		     "2.7.5: flags %#x not negotiated", d.flags);
-		if (d.flags & VIRTQ_DESC_F_WRITE) {
-			buf->nr_in++;
-			buf->in_len += d.len;
-		} else {
-			must(buf->nr_in == 0, "2.7.4.2: readable descriptor behind a writable one");
-			buf->nr_out++;
-			buf->out_len += d.len;
-		}
-		buf->sg[n].addr = (u8 *)(uintptr_t)d.addr;
-		buf->sg[n++].len = d.len;
+		if (d.flags & VIRTQ_DESC_F_INDIRECT)
+			pop_table(r, buf, &d, &r->table[i]);
+		else
+			add_piece(buf, &d);
 		r->shadow[i] = d;
 		r->owned[i] = 1;
 		if (!(d.flags & VIRTQ_DESC_F_NEXT))
@@ -121,6 +164,12 @@ void fake_vring_push(struct fake_vring *r, u16 head, u32 len)
 		BUG_ON(!r->owned[i]);
 		must(!memcmp(&r->shadow[i], &r->desc[i], sizeof(r->desc[i])),
 		     "2.7.13: descriptor %u changed while the device had it", i);
+		if (r->table[i])
+			must(!memcmp(r->table[i], (void *)(uintptr_t)r->desc[i].addr,
+				     r->desc[i].len),
+			     "2.7.13: table of descriptor %u changed while the device had it", i);
+		free(r->table[i]);
+		r->table[i] = NULL;
 		r->owned[i] = 0;
 		if (!(r->shadow[i].flags & VIRTQ_DESC_F_NEXT))
 			break;
@@ -135,25 +184,52 @@ void fake_vring_set_used_idx_raw(struct fake_vring *r, u16 idx)
 	__atomic_store_n(&r->used->idx, idx, __ATOMIC_RELEASE);
 }
 
+static u16 avail_flags(const struct fake_vring *r)
+{
+	u16 flags = __atomic_load_n(&r->avail->flags, __ATOMIC_RELAXED);
+
+	must(!(flags & ~VIRTQ_AVAIL_F_NO_INTERRUPT), "2.7.6: avail flags %#x", flags);
+	must(!r->event || flags == 0, "2.7.7.1: flags are 0 with EVENT_IDX");
+	return flags;
+}
+
+static u16 used_event(const struct fake_vring *r)
+{
+	return __atomic_load_n(&r->avail->ring[r->num], __ATOMIC_RELAXED);
+}
+
 bool fake_vring_wants_interrupt(struct fake_vring *r)
 {
-	u16 flags;
+	u16 before = r->signalled;
 
-	/* 2.7.7.1: index first, then the flag */
+	/* 2.7.7.1: index first, then what the driver wants */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	flags = __atomic_load_n(&r->avail->flags, __ATOMIC_RELAXED);
-	must(!(flags & ~VIRTQ_AVAIL_F_NO_INTERRUPT), "2.7.6: avail flags %#x", flags);
-	return !(flags & VIRTQ_AVAIL_F_NO_INTERRUPT);
+	r->signalled = r->used_idx;
+	if (avail_flags(r) & VIRTQ_AVAIL_F_NO_INTERRUPT)
+		return false;
+	/* 2.7.7.2: the entry at used_event is among those that were written since */
+	return !r->event || (u16)(used_event(r) - before) < (u16)(r->used_idx - before);
+}
+
+bool fake_vring_armed(const struct fake_vring *r)
+{
+	return r->event ? used_event(r) == r->used_idx :
+			  !(avail_flags(r) & VIRTQ_AVAIL_F_NO_INTERRUPT);
 }
 
 void fake_vring_disable_notify(struct fake_vring *r)
 {
-	__atomic_store_n(&r->used->flags, VIRTQ_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+	/* 2.7.10.2: flags are 0 with EVENT_IDX; an avail_event that was passed says no more */
+	if (!r->event)
+		__atomic_store_n(&r->used->flags, VIRTQ_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 }
 
 bool fake_vring_enable_notify(struct fake_vring *r)
 {
-	__atomic_store_n(&r->used->flags, 0, __ATOMIC_RELAXED);
+	if (r->event)
+		__atomic_store_n((le16 *)&r->used->ring[r->num], r->last_avail, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(&r->used->flags, 0, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return fake_vring_pending(r) != 0;
 }

@@ -33,8 +33,11 @@ struct fake_vring {
 	struct virtq_used *used;
 	u16 last_avail, used_idx;
 	struct virtq_desc *shadow; /* descriptors as they were when popped */
+	struct virtq_desc **table; /* ... and their tables; NULL: not indirect */
 	u8 *owned;                 /* 1: popped and not used yet */
 	unsigned int in_flight;
+	bool event, indirect; /* EVENT_IDX, INDIRECT_DESC were negotiated */
+	u16 signalled;        /* used_idx when an interrupt was last thought of */
 };
 
 void fake_vring_init(struct fake_vring *r, const struct virtqueue *vq);
@@ -44,9 +47,12 @@ u16 fake_vring_pending(struct fake_vring *r);
 bool fake_vring_pop(struct fake_vring *r, struct fake_buf *buf);
 /* Used: len bytes were written. Checks that the driver left the descriptors alone meanwhile. */
 void fake_vring_push(struct fake_vring *r, u16 head, u32 len);
-/* The driver has not forbidden an interrupt for what was pushed. */
+/* The driver wants an interrupt for what was pushed since the last call. */
 bool fake_vring_wants_interrupt(struct fake_vring *r);
-/* The device's NO_NOTIFY flag; enabling returns true if buffers are waiting already. */
+/* It will want one for the next that is pushed. */
+bool fake_vring_armed(const struct fake_vring *r);
+/* The device's NO_NOTIFY flag, or its avail_event; enabling returns true if buffers are waiting
+ * already. */
 void fake_vring_disable_notify(struct fake_vring *r);
 bool fake_vring_enable_notify(struct fake_vring *r);
 /* Lies: any id and len as the next used entry; any used index. */

@@ -26,6 +26,7 @@ class Netstat:
     """One reading."""
     counters: dict = field(default_factory=dict)
     pools: dict = field(default_factory=dict)
+    texts: dict = field(default_factory=dict)
 
     def __getitem__(self, name):
         return self.counters[name]
@@ -47,7 +48,8 @@ def parse(text):
             stat.pools[name] = Pool(*map(int, p.groups()))
         elif re.fullmatch(r"-?\d+", value):
             stat.counters[name] = int(value)
-        # else: a text, such as a version; nothing to compare
+        else:
+            stat.texts[name] = value  # such as a version; nothing to compare
     return stat
 
 

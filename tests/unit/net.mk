@@ -1,5 +1,5 @@
 # The ring, net/ and the NIC driver against the fake device.
-UNIT_TESTS += test_virtio_ring test_virtio_net test_net_dev test_gro test_ring_fence test_pkt_filter test_pcapng
+UNIT_TESTS += test_virtio_ring test_virtio_net test_net_dev test_gro test_ring_fence test_pkt_filter test_pcapng test_virtio_ring_event
 TSAN_TESTS += test_ring_race
 
 FAKE_RING_SRCS := drivers/virtio/virtio_ring.c tests/fake/fake_kernel.c tests/fake/fake_virtio.c
@@ -9,6 +9,7 @@ TRACE_SRCS := kernel/trace.c kernel/tasklet.c kernel/debugfs.c net/journey.c net
 HOST_NET_SRCS := net/dev.c net/sch_fifo.c net/pkt_buf.c net/gro.c net/checksum.c $(TRACE_SRCS)
 
 test_virtio_ring_SRCS := tests/unit/test_virtio_ring.c $(FAKE_RING_SRCS)
+test_virtio_ring_event_SRCS := tests/unit/test_virtio_ring_event.c $(FAKE_RING_SRCS)
 test_net_dev_SRCS := tests/unit/test_net_dev.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
 test_gro_SRCS := tests/unit/test_gro.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
 test_pkt_filter_SRCS := tests/unit/test_pkt_filter.c net/pkt_filter.c kernel/debugfs.c tests/fake/fake_kernel.c
@@ -23,5 +24,5 @@ test_ring_race_CFLAGS := -pthread -Wno-tsan
 test_ring_race_LIBS := -pthread
 # The same without TSan: fast enough for a missing fence to show, within some 1,000 of its sleeps.
 test_ring_fence_SRCS := $(test_ring_race_SRCS)
-test_ring_fence_CFLAGS := -pthread -O2 -DMESSAGES=1000000u
+test_ring_fence_CFLAGS := -pthread -O2 -DMESSAGES=500000u
 test_ring_fence_LIBS := -pthread

@@ -2,7 +2,8 @@
  * Driver and device on two threads, under ThreadSanitizer: an echo through a transmit and a receive
  * queue. Two things are proved. Order: each side sees the other's descriptors and payload before
  * the index that exposes them, or TSan reports a race. No lost wakeup: each side sleeps only after
- * its "enable and look again" said so, and must then be woken before a deadline.
+ * its "enable and look again" said so, and must then be woken before a deadline. For each way of
+ * telling: flags, and event indices with indirect descriptors.
  *
  * A wakeup is a relaxed atomic and not a semaphore, so that it orders nothing: only the ring does.
  */
@@ -19,7 +20,7 @@
 
 #define RING 16
 #ifndef MESSAGES
-#define MESSAGES 60000u
+#define MESSAGES 30000u /* of each kind */
 #endif
 #define DEADLINE_S 10
 
@@ -124,13 +125,18 @@ static void post(struct msg *m)
 		die("add_inbuf");
 }
 
+/* In one piece or two. */
 static void send(u32 seq)
 {
 	struct msg *m = tx_free[--nr_tx_free];
-	struct virtio_sg sg = { (dma_addr_t)(uintptr_t)m, sizeof(*m) };
+	struct virtio_sg sg[2] = { { (dma_addr_t)(uintptr_t)m, sizeof(*m) },
+				   { (dma_addr_t)(uintptr_t)&m->data[1], sizeof(*m) - 4 } };
+	unsigned int n = 1 + seq % 2;
 
+	if (n == 2)
+		sg[0].len = 4;
 	*m = (struct msg){ { seq, seq * 3, seq ^ 0x5a5a5a5a, 0 } };
-	if (virtqueue_add_outbuf(tx, &sg, 1, m))
+	if (virtqueue_add_outbuf(tx, sg, n, m))
 		die("add_outbuf");
 }
 
@@ -167,6 +173,23 @@ static void pause_a_while(void)
 		n--;
 }
 
+/* As the interrupt would, on the driver's CPU. */
+static void sleep_on_irq(void)
+{
+	sleep_on(&irq);
+	vring_interrupt(1, rx);
+	vring_interrupt(1, tx);
+}
+
+/* All is sent: wait until most of it, or any of it, has gone. */
+static void await_tx(void)
+{
+	if (random() % 2 ? virtqueue_enable_cb_delayed(tx) : virtqueue_enable_cb(tx))
+		sleep_on_irq();
+	reclaim();
+	virtqueue_disable_cb(tx);
+}
+
 static void driver(void)
 {
 	u32 sent = 0, received = 0, burst;
@@ -183,21 +206,28 @@ static void driver(void)
 		while (sent < MESSAGES && nr_tx_free && sent - received < burst)
 			send(sent++);
 		virtqueue_kick(tx);
+		if (nr_tx_free < RING / 2 && random() % 2)
+			await_tx();
 		if (received < MESSAGES && virtqueue_enable_cb(rx))
-			sleep_on(&irq);
+			sleep_on_irq();
 		if (virtqueue_is_broken(rx) || virtqueue_is_broken(tx))
 			die("broken");
 	}
 }
 
-int main(void)
+static void race(const char *kind, u64 features)
 {
 	pthread_t thread;
 
+	vdev.features = features;
+	irq.sleeps = kick.sleeps = nr_tx_free = 0;
+	irq.set = kick.set = stop = false;
 	rx = vring_create_virtqueue(0, RING, &vdev, notify, NULL, "input.0");
-	tx = vring_create_virtqueue(1, RING, &vdev, notify, NULL, "output.0");
+	tx = vring_create_virtqueue(1, 2 * RING, &vdev, notify, NULL, "output.0");
 	if (!rx || !tx)
 		die("no queues");
+	if (virtqueue_use_indirect(tx, 2) != virtio_has_feature(&vdev, VIRTIO_RING_F_INDIRECT_DESC))
+		die("indirect");
 	fake_vring_init(&dev_rx, rx);
 	fake_vring_init(&dev_tx, tx);
 	for (unsigned int i = 0; i < RING; i++) {
@@ -212,15 +242,27 @@ int main(void)
 	reclaim();
 	if (nr_tx_free != RING || rx->num_free != 0)
 		die("leak");
-	printf("ring_race: %u messages, driver slept %lu times, device %lu, %llu kicks, %llu spared\n",
-	       MESSAGES, irq.sleeps, kick.sleeps, (unsigned long long)(rx->kicks + tx->kicks),
-	       (unsigned long long)(rx->kicks_suppressed + tx->kicks_suppressed));
+	printf("ring_race %s: %u messages, driver slept %lu times, device %lu, %llu kicks, %llu "
+	       "spared, %llu tables\n",
+	       kind, MESSAGES, irq.sleeps, kick.sleeps, (unsigned long long)(rx->kicks + tx->kicks),
+	       (unsigned long long)(rx->kicks_suppressed + tx->kicks_suppressed),
+	       (unsigned long long)tx->indirect);
+	if (irq.sleeps < MESSAGES / 100 || kick.sleeps < MESSAGES / 100)
+		die("they hardly ever slept: nothing was proved");
+	if (virtio_has_feature(&vdev, VIRTIO_RING_F_INDIRECT_DESC) &&
+	    tx->indirect < MESSAGES / 1000)
+		die("hardly a table: nothing was proved");
 	fake_vring_exit(&dev_rx);
 	fake_vring_exit(&dev_tx);
 	vring_del_virtqueue(rx);
 	vring_del_virtqueue(tx);
-	if (irq.sleeps < MESSAGES / 100 || kick.sleeps < MESSAGES / 100)
-		die("they hardly ever slept: nothing was proved");
+}
+
+int main(void)
+{
+	race("by flags", 0);
+	race("by event index",
+	     1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC);
 	printf("[       OK ] ring_race\n"); /* as cmocka says it, for scripts/run-unit */
 	return 0;
 }

@@ -230,6 +230,14 @@ static u64 stat(const char *name)
 	return fake_stat(full);
 }
 
+static const char *stat_text(const char *name)
+{
+	char full[64];
+
+	snprintf(full, sizeof(full), "%s%s", vi->dev.stats_prefix, name);
+	return fake_stat_text(full);
+}
+
 static void release_held(void)
 {
 	local_bh_disable();
@@ -266,7 +274,7 @@ static void check_no_leak(void)
 		assert_int_equal(vi->pool.used, rq->posted);
 		assert_int_equal(rq->posted, (rq->vq->num - rq->vq->num_free) / rq->buf_descs);
 		assert_true(rq->starved || rq->vq->num_free <= rq->refill_batch);
-		assert_true(fake_vring_wants_interrupt(&dev->vq[RX].ring));
+		assert_true(fake_vring_armed(&dev->vq[RX].ring));
 	}
 	assert_int_equal(stat("rx_pool"), 0);
 	assert_int_equal(stat("qdisc"), 0);
@@ -290,7 +298,8 @@ static void test_modern(void **state)
 	(void)state;
 	boot(MODERN | F(VIRTIO_NET_F_MTU) | F(VIRTIO_NET_F_CSUM) | F(VIRTIO_NET_F_MRG_RXBUF) |
 	     F(VIRTIO_RING_F_EVENT_IDX) | F(63));
-	assert_int_equal(dev->accepted, MODERN | F(VIRTIO_NET_F_MTU));
+	assert_int_equal(dev->accepted, MODERN | F(VIRTIO_NET_F_MTU) | F(VIRTIO_RING_F_EVENT_IDX));
+	assert_string_equal(stat_text("features"), "mtu,mac,status,event_idx,version_1");
 	assert_true(dev->status & VIRTIO_CONFIG_S_DRIVER_OK);
 	assert_int_equal(vi->rq[0].posted, 256);
 	assert_int_equal(vi->dev.mtu, 1500);
@@ -301,8 +310,8 @@ static void test_modern(void **state)
 		"virtio_net: eth0: fake modern MAC 52:54:00:12:34:56, mtu 1500, rx 256 "
 		"tx 256, msix\n"));
 	assert_int_equal(dev->vq[RX].notified, 1);
-	assert_true(fake_vring_wants_interrupt(&dev->vq[RX].ring));
-	assert_false(fake_vring_wants_interrupt(&dev->vq[TX].ring));
+	assert_true(fake_vring_armed(&dev->vq[RX].ring));
+	assert_false(fake_vring_armed(&dev->vq[TX].ring));
 }
 
 static void ping_pong(unsigned int rx_descs, unsigned int tx_descs)
@@ -591,7 +600,7 @@ static void test_interrupts_are_off_while_polling(void **state)
 	assert_false(fake_virtio_interrupt(dev, RX));
 	do_softirq();
 	assert_int_equal(received, 2);
-	assert_true(fake_vring_wants_interrupt(&dev->vq[RX].ring));
+	assert_true(fake_vring_armed(&dev->vq[RX].ring));
 	assert_int_equal(stat("interrupts"), 1);
 	/* One that comes all the same finds nothing. */
 	fake_irq_raise(dev->vq[RX].irq);
@@ -665,7 +674,7 @@ static void test_pool_dry_in_transmit_ring(void **state)
 	while (dev_send(frame, 60))
 		;
 	assert_int_equal(vi->rq[0].posted, 0);
-	assert_true(fake_vring_wants_interrupt(&dev->vq[TX].ring));
+	assert_true(fake_vring_armed(&dev->vq[TX].ring));
 	assert_int_equal(dev_drain(), vi->pool.size);
 	assert_int_equal(vi->rq[0].posted, vi->pool.size);
 	assert_true(dev_send(frame, 60));
@@ -758,7 +767,7 @@ static void test_stop_and_wake(void **state)
 	while (!netif_tx_queue_stopped(&vi->dev))
 		assert_int_equal(xmit(data[sent++], 60, 1, 0, NULL), 0);
 	assert_true(vi->sq[0].vq->num_free < PKT_MAX_FRAGS + 2);
-	assert_true(fake_vring_wants_interrupt(&dev->vq[TX].ring));
+	assert_true(fake_vring_armed(&dev->vq[TX].ring));
 	for (unsigned int i = 0; i < 1000; i++)
 		assert_int_equal(xmit(data[sent++], 60, 1, 0, NULL), 0);
 	assert_int_equal(stat("qdisc"), 1000);

@@ -212,7 +212,8 @@ static void test_modern_msix(void **state)
 	vp->vq[0].max = 1024;
 	vp->vq[1].max = 64;
 	driver_init();
-	assert_int_equal(vp->accepted, 1ull << VIRTIO_F_VERSION_1 | F_A | F_B);
+	assert_int_equal(vp->accepted, 1ull << VIRTIO_F_VERSION_1 |
+					       1ull << VIRTIO_RING_F_INDIRECT_DESC | F_A | F_B);
 	assert_int_equal(vp->status, 0x0f);
 	assert_string_equal(drv.vdev->config->bus_name(drv.vdev), "0000:00:03.0 modern");
 	assert_int_equal(drv.vq[0]->num, 256);
@@ -805,7 +806,7 @@ static void test_legacy_msix(void **state)
 	(void)state;
 	driver_init();
 	assert_string_equal(drv.vdev->config->bus_name(drv.vdev), "0000:00:03.0 legacy");
-	assert_int_equal(vp->accepted, F_A);
+	assert_int_equal(vp->accepted, 1ull << VIRTIO_RING_F_INDIRECT_DESC | F_A);
 	assert_int_equal(vp->status, 7);
 	assert_int_equal((u64)vp->vq[0].pfn << 12, virtqueue_get_desc_addr(drv.vq[0]));
 	assert_int_equal(vp->vq[1].vector, 2);
