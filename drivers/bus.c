@@ -5,6 +5,7 @@
 
 #include "drivers/pci/pci.h"
 #include "drivers/virtio/virtio.h"
+#include "drivers/virtio/virtio_mmio.h"
 #include "kernel/lib/errno.h"
 #include "kernel/printk.h"
 #include "kernel/softirq.h"
@@ -16,6 +17,7 @@ extern const struct pci_driver *const __start_pci_drivers[] __attribute__((weak)
 extern const struct pci_driver *const __stop_pci_drivers[] __attribute__((weak));
 extern const struct virtio_driver *const __start_virtio_drivers[] __attribute__((weak));
 extern const struct virtio_driver *const __stop_virtio_drivers[] __attribute__((weak));
+#pragma weak virtio_mmio_scan
 
 static bool pci_match_id(const struct pci_device_id *id, const struct pci_dev *pdev)
 {
@@ -77,5 +79,7 @@ void driver_init(void)
 		if (err && err != -ENODEV)
 			pr_err("pci %s: probe failed: error %d\n", pdev->name, -err);
 	}
+	if (virtio_mmio_scan)
+		virtio_mmio_scan();
 	local_bh_enable();
 }

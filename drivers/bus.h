@@ -37,7 +37,7 @@ struct virtio_driver {
 	static const struct virtio_driver *const __virtio_##drv __used \
 		__attribute__((section("virtio_drivers"), aligned(8))) = &(drv)
 
-/* Scans PCI and probes every function found. The composition root calls it once. */
+/* Scans PCI, then virtio-mmio, and probes what is found. The composition root calls it once. */
 void driver_init(void);
 
 /*

@@ -115,7 +115,7 @@ void start_kernel(const struct boot_info *handed_over)
 	power_init();       /* power button, poweroff= */
 	net_dev_init();     /* NET_RX_SOFTIRQ, NET_TX_SOFTIRQ */
 	lwip_stack_init();  /* lwIP, told of each network device that appears */
-	driver_init();      /* PCI scan, drivers: virtio-net, virtio-rng */
+	driver_init();      /* PCI and virtio-mmio, drivers: virtio-net, virtio-rng */
 	random_report();    /* what the seed is worth */
 	crash_run();        /* test images with crash= */
 	apps_init();        /* echo, http, ...: listen */

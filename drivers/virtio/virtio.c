@@ -8,8 +8,10 @@
 #include "kernel/bug.h"
 #include "kernel/lib/errno.h"
 #include "kernel/printk.h"
+#include "kernel/time.h"
 
 #define CONFIG_READ_TRIES 16
+#define RESET_TIMEOUT_US 1000000u
 #define STATUS_GONE 0xff /* what a device that has left the bus reads as */
 
 void virtio_add_status(struct virtio_device *vdev, u8 status)
@@ -82,6 +84,25 @@ void virtio_device_fail(struct virtio_device *vdev)
 	if (vdev->config->reset(vdev))
 		pr_err("%s: %s: does not answer a reset\n", vdev->name,
 		       vdev->config->bus_name(vdev));
+}
+
+int virtio_wait_reset(struct virtio_device *vdev)
+{
+	u32 step = 10;
+
+	/* 2.4.1, 4.1.4.3.2: until device_status reads 0. Most devices answer at once. */
+	for (u32 us = 0; us < RESET_TIMEOUT_US; us += step) {
+		u8 status = vdev->config->get_status(vdev);
+
+		if (status == 0)
+			return 0;
+		if (status == STATUS_GONE)
+			return -EIO;
+		if (us >= 1000)
+			step = 1000;
+		udelay(step);
+	}
+	return -ETIMEDOUT;
 }
 
 int virtio_cread_bytes(struct virtio_device *vdev, unsigned int offset, void *buf, unsigned int len)

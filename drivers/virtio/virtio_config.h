@@ -36,9 +36,9 @@ struct virtio_config_ops {
 			vq_callback_t *callbacks[], const char *const names[], u16 max_num);
 	/* Frees queues and interrupts. The device has been reset. */
 	void (*del_vqs)(struct virtio_device *vdev);
-	/* "msix", "msix-shared", "intx", "polled": what find_vqs got. */
+	/* "msix", "msix-shared", "intx", "gsi 47", "polled": what find_vqs got. */
 	const char *(*irq_name)(struct virtio_device *vdev);
-	/* "0000:00:03.0 modern": for the probe line. */
+	/* "0000:00:03.0 modern", "mmio@0xfeb02e00": for the probe line. */
 	const char *(*bus_name)(struct virtio_device *vdev);
 };
 
@@ -48,5 +48,8 @@ struct virtio_config_ops {
  */
 int __must_check virtio_cread_bytes(struct virtio_device *vdev, unsigned int offset, void *buf,
 				    unsigned int len);
+
+/* Waits, at most 1 s, until the status reads 0. 0, -EIO (gone) or -ETIMEDOUT. */
+int __must_check virtio_wait_reset(struct virtio_device *vdev);
 
 #endif

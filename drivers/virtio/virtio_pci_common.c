@@ -11,7 +11,6 @@
 #include "kernel/lib/string.h"
 #include "kernel/printk.h"
 #include "kernel/slab.h"
-#include "kernel/time.h"
 #include "kernel/x86/io.h"
 
 #define PCI_VENDOR_ID_REDHAT_QUMRANET 0x1af4
@@ -19,8 +18,6 @@
 #define VIRTIO_PCI_FIRST 0x1000
 #define VIRTIO_PCI_FIRST_MODERN 0x1040
 #define VIRTIO_PCI_LAST 0x107f
-
-#define RESET_TIMEOUT_US 1000000u
 
 /* 4.1.5.2: a driver notifies by writing the queue's index, 16 bits. */
 noinline bool vp_notify(struct virtqueue *vq)
@@ -37,25 +34,6 @@ noinline bool vp_notify(struct virtqueue *vq)
 bool vp_valid_queue_size(u32 num)
 {
 	return IS_POWER_OF_2(num) && num <= VIRTQ_MAX_SIZE;
-}
-
-int vp_wait_reset(struct virtio_device *vdev)
-{
-	u32 step = 10;
-
-	/* 4.1.4.3.2: the driver waits until device_status reads 0. Most devices answer at once. */
-	for (u32 us = 0; us < RESET_TIMEOUT_US; us += step) {
-		u8 status = vdev->config->get_status(vdev);
-
-		if (status == 0)
-			return 0;
-		if (status == 0xff)
-			return -EIO;
-		if (us >= 1000)
-			step = 1000;
-		udelay(step);
-	}
-	return -ETIMEDOUT;
 }
 
 const char *vp_irq_name(struct virtio_device *vdev)

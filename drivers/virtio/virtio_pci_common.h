@@ -82,8 +82,6 @@ int vp_find_vqs(struct virtio_device *vdev, unsigned int nvqs, struct virtqueue 
 void vp_del_vqs(struct virtio_device *vdev);
 const char *vp_irq_name(struct virtio_device *vdev);
 const char *vp_bus_name(struct virtio_device *vdev);
-/* Waits, at most 1 s, until the status reads 0. 0, -EIO (gone) or -ETIMEDOUT. */
-int __must_check vp_wait_reset(struct virtio_device *vdev);
 /* V13: a queue size that the specification allows. */
 bool vp_valid_queue_size(u32 num);
 bool vp_notify(struct virtqueue *vq);

@@ -63,7 +63,7 @@ static void vp_set_status(struct virtio_device *vdev, u8 status)
 static int vp_reset(struct virtio_device *vdev)
 {
 	outb(0, port(to_vp_device(vdev), VIRTIO_PCI_STATUS));
-	return vp_wait_reset(vdev);
+	return virtio_wait_reset(vdev);
 }
 
 static u64 vp_get_features(struct virtio_device *vdev)

@@ -6,6 +6,7 @@
 #define pr_fmt(fmt) "virtio_pci: " fmt
 
 #include "drivers/pci/pci_regs.h"
+#include "drivers/virtio/virtio_io.h"
 #include "drivers/virtio/virtio_pci_common.h"
 #include "kernel/bug.h"
 #include "kernel/lib/errno.h"
@@ -61,27 +62,11 @@ static u8 *common(const struct virtio_pci_device *vp_dev)
 
 /* ---- configuration ---- */
 
-/*
- * 4.1.3.1: fields are read in their own width; a longer piece is a string of bytes, or two halves.
- */
 static int vp_get(struct virtio_device *vdev, unsigned int offset, void *buf, unsigned int len)
 {
 	const struct vp_region *r = &to_vp_device(vdev)->region[VIRTIO_PCI_CAP_DEVICE_CFG];
-	unsigned int width = (len | offset) & 1 ? 1 : (len | offset) & 2 ? 2 : 4;
-	u8 *out = buf;
 
-	memset(buf, 0, len);
-	if (!r->addr || offset > r->len || len > r->len - offset)
-		return -ERANGE;
-	if (len != 2 && len != 4 && len != 8)
-		width = 1;
-	for (unsigned int i = 0; i < len; i += width) {
-		const u8 *reg = r->addr + offset + i;
-		u32 v = width == 4 ? readl(reg) : width == 2 ? readw(reg) : readb(reg);
-
-		memcpy(out + i, &v, width);
-	}
-	return 0;
+	return virtio_io_read(r->addr, r->len, offset, buf, len);
 }
 
 static u32 vp_generation(struct virtio_device *vdev)
@@ -105,7 +90,7 @@ static void vp_set_status(struct virtio_device *vdev, u8 status)
 static int vp_reset(struct virtio_device *vdev)
 {
 	writeb(0, common(to_vp_device(vdev)) + VIRTIO_PCI_COMMON_STATUS);
-	return vp_wait_reset(vdev);
+	return virtio_wait_reset(vdev);
 }
 
 static u64 vp_get_features(struct virtio_device *vdev)

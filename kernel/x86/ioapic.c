@@ -50,9 +50,15 @@ static const struct ioapic *find(u32 gsi, u8 *pin)
 
 void ioapic_init(void)
 {
+	/* MultiProcessor Specification 1.4, 3.6.5: where the one is if no table says otherwise. */
+	static const struct acpi_ioapic by_default = { .address = 0xfec00000 };
 	const struct acpi_ioapic *table;
 	int n = acpi_ioapics(&table);
 
+	if (n == 0) {
+		table = &by_default;
+		n = 1;
+	}
 	for (int i = 0; i < n; i++) {
 		struct ioapic *io = &ioapics[nr_ioapics];
 

@@ -4,7 +4,7 @@
 
 #include "kernel/irq.h"
 
-/* Maps those of the MADT and masks every input. */
+/* Maps those of the MADT, or the one of a machine without, and masks every input. */
 void ioapic_init(void);
 /* False: no I/O APIC has this GSI. */
 bool ioapic_has_gsi(u32 gsi);

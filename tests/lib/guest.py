@@ -43,7 +43,8 @@ def nic_mac(n):
 
 class Guest:
     """Starts QEMU at once. lan=None: no network. nic: more properties of virtio-net-pci, 'vectors=0,...'; nic=None:
-    no NIC. root_port: puts the NIC behind a PCIe root port. netdev, fds: another back end than the LAN's tap.
+    no NIC. root_port: puts the NIC behind a PCIe root port. mmio: microvm without PCI, every device on virtio-mmio, of
+    that version (1 or 2). machine may carry options: 'microvm,acpi=off'. netdev, fds: another back end than the LAN's tap.
     esp: a folder that the firmware boots from as a disk, without ip and append.
     paused: the CPU waits for go_on(), so that no QMP event is missed."""
 
@@ -51,7 +52,7 @@ class Guest:
 
     def __init__(self, lan=None, *, door="pvh", machine="q35", image="release", ip=STATIC_IP, append="", mem=256,
                  cpu="max", nic="", mac=MAC, tap=None, root_port=False, rng=True, debug_exit=True, reboot=False,
-                 netdev=None, fds=(), capture=False, paused=False, esp=None, extra=()):
+                 netdev=None, fds=(), mmio=0, capture=False, paused=False, esp=None, extra=()):
         self.lan, self.door, self.machine = lan, door, machine
         self.boot_timeout = 90 if door == "uefi" else 30
         self.pcap = None
@@ -62,7 +63,7 @@ class Guest:
         self.qmp = Qmp(mine)
 
         cmd = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-smp", 1]
-        cmd += ["-M", machine + (",pcie=on" if machine == "microvm" else ""), "-cpu", cpu, "-m", mem]
+        cmd += ["-M", machine + (",pcie=on" if machine == "microvm" and not mmio else ""), "-cpu", cpu, "-m", mem]
         if esp:
             cmd += ["-drive", f"file=fat:{esp},format=raw,if=none,id=esp0,readonly=on", "-device", "virtio-blk-pci,drive=esp0"]
         else:
@@ -75,15 +76,19 @@ class Guest:
             cmd += ["-no-reboot"]
         if debug_exit:
             cmd += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        if mmio:
+            cmd += ["-global", f"virtio-mmio.force-legacy={'true' if mmio == 1 else 'false'}"]
+        bus = "device" if mmio else "pci"
         if rng:
-            cmd += ["-device", "virtio-rng-pci"]
+            cmd += ["-device", f"virtio-rng-{bus}"]
         if root_port:
             cmd += ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1"]
         if nic is not None and (lan or netdev):
             tap = tap or (lan.taps[0] if lan else None)
             cmd += ["-netdev", netdev or f"tap,id=n0,ifname={tap},script=no,downscript=no"]
             # romfile=: no boot ROM, whose PXE attempts would only cost time.
-            cmd += ["-device", ",".join(filter(None, ["virtio-net-pci,id=nic0,netdev=n0,romfile=", f"mac={mac}",
+            cmd += ["-device", ",".join(filter(None, [f"virtio-net-{bus},id=nic0,netdev=n0", f"mac={mac}",
+                                                      "" if mmio else "romfile=",
                                                       "bus=rp0" if root_port else "", nic]))]
             if capture:
                 with tempfile.NamedTemporaryFile(prefix="barewire-", suffix=".pcap", delete=False) as f:
