@@ -3,6 +3,9 @@
  * nothing else; whatever we must know later about a descriptor (its token, link, length) lives in
  * desc_state[], which the device cannot reach. See virtio_ring.h for the calls and their contexts.
  *
+ * A queue that is broken or packed takes the detour, which costs the split ring nothing: it has to
+ * ask anyway whether it is broken.
+ *
  * Order: what we publish is stored with release, what the device published is loaded with acquire.
  * Where one side sleeps on the other's flag, both sides write, fence, then read (2.7.7, 2.7.10): a
  * seq_cst fence in kick_prepare and in enable_cb. On x86 that fence is the only instruction it
@@ -14,205 +17,11 @@
  */
 #define pr_fmt(fmt) "virtio_ring: " fmt
 
-#include "drivers/virtio/virtio_ring.h"
-
-#include "drivers/virtio/virtio.h"
+#include "drivers/virtio/virtio_ring_internal.h"
 #include "kernel/bug.h"
 #include "kernel/lib/byteorder.h"
-#include "kernel/lib/container_of.h"
 #include "kernel/lib/errno.h"
-#include "kernel/mm.h"
 #include "kernel/printk.h"
-#include "kernel/slab.h"
-
-#define VRING_USED_ALIGN \
-	4096 /* VIRTIO 1.2, 2.7.2: the legacy interface's; more than modern asks for */
-
-/* Our own record of each descriptor: the ring's copy is for the device and never read back. */
-struct vring_desc_state {
-	void *token; /* head in flight: the driver's; otherwise NULL */
-	u32 in_len;  /* head: bytes that the device may write */
-	u16 ndesc;   /* head: length of its chain */
-	u16 next;    /* next of the chain, or of the free list */
-};
-
-struct vring_virtqueue {
-	struct virtqueue vq;
-
-	struct virtq_desc *desc;
-	struct virtq_avail *avail;
-	struct virtq_used *used;
-	struct vring_desc_state *desc_state;
-
-	u16 free_head;     /* first free descriptor; valid while num_free > 0 */
-	u16 avail_idx;     /* what avail->idx holds; never read back */
-	u16 kicked_idx;    /* avail_idx at the last kick_prepare */
-	bool event;        /* EVENT_IDX */
-	bool cb_enabled;   /* an interrupt is wanted */
-	bool rearm;        /* ... by used_event, which must move along with last_used_idx */
-	bool passed;       /* the device has interrupted: used_event is behind its index */
-	u16 last_used_idx; /* next entry of the used ring to look at */
-	u16 used_idx;      /* used->idx as last read and found sound */
-	u16 in_flight;     /* buffers that the device owns */
-	u32 mask;          /* num - 1 */
-
-	le16 *used_event;  /* behind avail->ring: ours to write */
-	le16 *avail_event; /* behind used->ring: the device's */
-
-	/* Tables for indirect descriptors, one for each descriptor of the ring; NULL: none. */
-	struct virtq_desc *indirect;
-	dma_addr_t indirect_dma;
-	u16 indirect_pieces; /* entries of a table */
-	u16 indirect_below;  /* the ring is short: fewer free descriptors than this */
-
-	size_t ring_size;
-	dma_addr_t ring_dma;
-};
-
-#define to_vvq(_vq) container_of(_vq, struct vring_virtqueue, vq)
-
-/*
- * The device broke the protocol: we stop using the queue, once and for all. Bounded by being final:
- * only the driver's reset makes a new queue.
- */
-#define BAD_RING(vvq, fmt, ...)                                                           \
-	do {                                                                              \
-		if (!(vvq)->vq.broken)                                                    \
-			pr_err("%s: %s: " fmt "\n", (vvq)->vq.vdev->name, (vvq)->vq.name, \
-			       ##__VA_ARGS__);                                            \
-		(vvq)->vq.broken = true;                                                  \
-		(vvq)->vq.bad_used++;                                                     \
-	} while (0)
-
-/* ---- life ---- */
-
-static size_t vring_avail_offset(u16 num)
-{
-	return num * sizeof(struct virtq_desc);
-}
-
-static size_t vring_used_offset(u16 num)
-{
-	/* flags, idx, the entries, used_event */
-	size_t end =
-		vring_avail_offset(num) + sizeof(struct virtq_avail) + (num + 1u) * sizeof(le16);
-
-	return ALIGN_UP(end, (size_t)VRING_USED_ALIGN);
-}
-
-static size_t vring_size(u16 num)
-{
-	/* flags, idx, the entries, avail_event */
-	return vring_used_offset(num) + sizeof(struct virtq_used) +
-	       num * sizeof(struct virtq_used_elem) + sizeof(le16);
-}
-
-struct virtqueue *vring_create_virtqueue(u16 index, u16 num, struct virtio_device *vdev,
-					 bool (*notify)(struct virtqueue *),
-					 vq_callback_t *callback, const char *name)
-{
-	struct vring_virtqueue *vvq;
-	u8 *ring;
-
-	/* VIRTIO 1.2, 2.7: the queue size is a power of two, at most 32768 */
-	if (!IS_POWER_OF_2(num) || num > VIRTQ_MAX_SIZE)
-		return NULL;
-	vvq = kzalloc(sizeof(*vvq));
-	if (!vvq)
-		return NULL;
-	vvq->desc_state = kzalloc(num * sizeof(*vvq->desc_state));
-	if (!vvq->desc_state)
-		goto err_free_vvq;
-	vvq->ring_size = vring_size(num);
-	ring = dma_alloc_coherent(vvq->ring_size, &vvq->ring_dma);
-	if (!ring)
-		goto err_free_state;
-
-	vvq->desc = (struct virtq_desc *)ring;
-	vvq->avail = (struct virtq_avail *)(ring + vring_avail_offset(num));
-	vvq->used = (struct virtq_used *)(ring + vring_used_offset(num));
-	vvq->used_event = &vvq->avail->ring[num];
-	vvq->avail_event = (le16 *)&vvq->used->ring[num];
-	vvq->event = virtio_has_feature(vdev, VIRTIO_RING_F_EVENT_IDX);
-	for (u32 i = 0; i < num; i++)
-		vvq->desc_state[i].next = (u16)(i + 1);
-
-	vvq->mask = num - 1u;
-	vvq->vq = (struct virtqueue){
-		.name = name,
-		.vdev = vdev,
-		.callback = callback,
-		.index = index,
-		.num = num,
-		.num_free = num,
-		.notify = notify,
-	};
-	/* What the cleared memory says: used_event is 0, flags are 0. */
-	vvq->cb_enabled = true;
-	vvq->rearm = vvq->event;
-	/* Nobody to call: spare the device the interrupt (2.7.7). */
-	if (!callback)
-		virtqueue_disable_cb(&vvq->vq);
-	return &vvq->vq;
-
-err_free_state:
-	kfree(vvq->desc_state);
-err_free_vvq:
-	kfree(vvq);
-	return NULL;
-}
-
-static size_t indirect_size(const struct vring_virtqueue *vvq)
-{
-	return (size_t)vvq->vq.num * vvq->indirect_pieces * sizeof(struct virtq_desc);
-}
-
-bool virtqueue_use_indirect(struct virtqueue *vq, u16 pieces)
-{
-	struct vring_virtqueue *vvq = to_vvq(vq);
-
-	BUG_ON(vvq->indirect || vvq->in_flight || pieces < 2);
-	/* 2.7.5.3.1: no chain is longer than the queue, in a table neither */
-	if (!virtio_has_feature(vq->vdev, VIRTIO_RING_F_INDIRECT_DESC) || pieces > vq->num)
-		return false;
-	vvq->indirect_pieces = pieces;
-	vvq->indirect_below = vq->num / 2;
-	vvq->indirect = dma_alloc_coherent(indirect_size(vvq), &vvq->indirect_dma);
-	return vvq->indirect != NULL;
-}
-
-void vring_del_virtqueue(struct virtqueue *vq)
-{
-	struct vring_virtqueue *vvq = to_vvq(vq);
-
-	if (vvq->indirect)
-		dma_free_coherent(indirect_size(vvq), vvq->indirect, vvq->indirect_dma);
-	dma_free_coherent(vvq->ring_size, vvq->desc, vvq->ring_dma);
-	kfree(vvq->desc_state);
-	kfree(vvq);
-}
-
-dma_addr_t virtqueue_get_desc_addr(const struct virtqueue *vq)
-{
-	return to_vvq(vq)->ring_dma;
-}
-
-dma_addr_t virtqueue_get_avail_addr(const struct virtqueue *vq)
-{
-	return to_vvq(vq)->ring_dma + vring_avail_offset(vq->num);
-}
-
-dma_addr_t virtqueue_get_used_addr(const struct virtqueue *vq)
-{
-	return to_vvq(vq)->ring_dma + vring_used_offset(vq->num);
-}
-
-u64 vring_transport_features(void)
-{
-	/* Any split of a buffer into descriptors suits us: the promise that VERSION_1 contains. */
-	return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT |
-	       1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC;
-}
 
 /* ---- driver to device ---- */
 
@@ -238,13 +47,6 @@ static noinline u32 fill_indirect(struct vring_virtqueue *vvq, u32 head, const s
 	return total;
 }
 
-/* A table costs more than a chain: it has to buy something. */
-static inline bool want_indirect(const struct vring_virtqueue *vvq, unsigned int n)
-{
-	return n > 1 && vvq->indirect && vvq->vq.num_free < vvq->indirect_below &&
-	       n <= vvq->indirect_pieces;
-}
-
 /* VIRTIO 1.2, 2.7.13.1: fill the descriptors, then 2.7.13.2 and .3: expose their head. */
 static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virtqueue *vvq,
 							       const struct virtio_sg *sg,
@@ -259,8 +61,8 @@ static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virt
 	unsigned int left = n;
 
 	BUG_ON(n == 0 || !token);
-	if (unlikely(vvq->vq.broken))
-		return -EIO;
+	if (unlikely(vvq->vq.detour))
+		return vvq->vq.broken ? -EIO : vring_packed_add(vvq, sg, n, token, in);
 	if (unlikely(want_indirect(vvq, n)))
 		n = 1;
 	if (unlikely(vvq->vq.num_free < n))
@@ -330,7 +132,9 @@ bool virtqueue_kick_prepare(struct virtqueue *vq)
 	struct vring_virtqueue *vvq = to_vvq(vq);
 	u16 idx = vvq->avail_idx, old = vvq->kicked_idx;
 
-	if (unlikely(vq->broken) || old == idx)
+	if (unlikely(vq->detour))
+		return !vq->broken && vring_packed_kick_prepare(vvq);
+	if (old == idx)
 		return false;
 	vvq->kicked_idx = idx;
 	/*
@@ -410,38 +214,28 @@ static inline void *detach_buf(struct vring_virtqueue *vvq, u32 head)
 	return token;
 }
 
+void *vring_split_detach(struct vring_virtqueue *vvq, u32 head)
+{
+	return detach_buf(vvq, head);
+}
+
 void *virtqueue_get_buf(struct virtqueue *vq, u32 *len)
 {
 	struct vring_virtqueue *vvq = to_vvq(vq);
 	const struct virtq_used_elem *elem;
-	u32 id, used_len, in_len;
+	u32 id, used_len;
 
-	if (unlikely(vq->broken) || !vring_more_used(vvq))
+	if (unlikely(vq->detour))
+		return vq->broken ? NULL : vring_packed_get_buf(vvq, len);
+	if (!vring_more_used(vvq))
 		return NULL;
 
 	/* Each field is read once: the device may change it while we check. */
 	elem = &vvq->used->ring[vvq->last_used_idx & vvq->mask];
 	id = le32_to_cpu(READ_ONCE(elem->id));
 	used_len = le32_to_cpu(READ_ONCE(elem->len));
-
-	if (unlikely(id >= vq->num)) {
-		BAD_RING(vvq, "id %u out of range", id);
+	if (unlikely(!vring_used_ok(vvq, id, &used_len)))
 		return NULL;
-	}
-	if (unlikely(!vvq->desc_state[id].token)) {
-		BAD_RING(vvq, "id %u is not a head", id);
-		return NULL;
-	}
-	in_len = vvq->desc_state[id].in_len;
-	if (unlikely(used_len > in_len)) {
-		if (in_len) {
-			BAD_RING(vvq, "id %u: %u bytes used of %u", id, used_len, in_len);
-			return NULL;
-		}
-		/* 2.7.8.2, legacy note: many devices set len wrongly where there is nothing to
-		 * write */
-		used_len = 0;
-	}
 	vvq->last_used_idx++;
 	/* Whoever waits does so for what comes next: this one is had, maybe before its interrupt.
 	 */
@@ -449,16 +243,6 @@ void *virtqueue_get_buf(struct virtqueue *vq, u32 *len)
 		vring_set_used_event(vvq, vvq->last_used_idx);
 	*len = used_len;
 	return detach_buf(vvq, id);
-}
-
-void *virtqueue_detach_unused_buf(struct virtqueue *vq)
-{
-	struct vring_virtqueue *vvq = to_vvq(vq);
-
-	for (u32 i = 0; vvq->in_flight && i < vq->num; i++)
-		if (vvq->desc_state[i].token)
-			return detach_buf(vvq, i);
-	return NULL;
 }
 
 /* ---- interrupts ---- */
@@ -470,12 +254,17 @@ void virtqueue_disable_cb(struct virtqueue *vq)
 	if (!vvq->cb_enabled)
 		return;
 	vvq->cb_enabled = vvq->rearm = false;
-	if (!vvq->event)
+	if (likely(vvq->event)) {
+		if (!vvq->passed)
+			__atomic_store_n(vvq->used_event,
+					 cpu_to_le16((u16)(vvq->last_used_idx - 1)),
+					 __ATOMIC_RELAXED);
+	} else if (vvq->packed) {
+		vring_packed_disable_cb(vvq);
+	} else {
 		__atomic_store_n(&vvq->avail->flags, cpu_to_le16(VIRTQ_AVAIL_F_NO_INTERRUPT),
 				 __ATOMIC_RELAXED);
-	else if (!vvq->passed)
-		__atomic_store_n(vvq->used_event, cpu_to_le16((u16)(vvq->last_used_idx - 1)),
-				 __ATOMIC_RELAXED);
+	}
 }
 
 /* 2.7.14: interrupts on, for what is used beyond the next `skip` buffers. */
@@ -500,7 +289,11 @@ static inline void vring_enable_cb(struct vring_virtqueue *vvq, u16 skip)
 
 bool virtqueue_enable_cb(struct virtqueue *vq)
 {
-	vring_enable_cb(to_vvq(vq), 0);
+	struct vring_virtqueue *vvq = to_vvq(vq);
+
+	if (unlikely(vvq->packed))
+		return vring_packed_enable_cb(vvq, 0);
+	vring_enable_cb(vvq, 0);
 	return !virtqueue_more_used(vq);
 }
 
@@ -509,6 +302,8 @@ bool virtqueue_enable_cb_delayed(struct virtqueue *vq)
 	struct vring_virtqueue *vvq = to_vvq(vq);
 	u16 skip = vvq->event ? (u16)(vvq->in_flight * 3u / 4) : 0, used;
 
+	if (vvq->packed)
+		return vring_packed_enable_cb(vvq, (u16)((vq->num - vq->num_free) * 3u / 4));
 	vring_enable_cb(vvq, skip);
 	if (unlikely(vq->broken))
 		return true;
@@ -520,8 +315,8 @@ bool virtqueue_more_used(const struct virtqueue *vq)
 {
 	const struct vring_virtqueue *vvq = to_vvq(vq);
 
-	if (unlikely(vq->broken))
-		return false;
+	if (unlikely(vq->detour))
+		return !vq->broken && vring_packed_more_used(vvq);
 	return vvq->last_used_idx !=
 	       le16_to_cpu(__atomic_load_n(&vvq->used->idx, __ATOMIC_ACQUIRE));
 }
@@ -536,7 +331,8 @@ irqreturn_t vring_interrupt(int irq, void *dev_id)
 		return IRQ_NONE;
 	}
 	vq->interrupts++;
-	to_vvq(vq)->passed = true;
+	if (likely(!to_vvq(vq)->packed))
+		to_vvq(vq)->passed = true;
 	if (vq->callback)
 		vq->callback(vq);
 	return IRQ_HANDLED;

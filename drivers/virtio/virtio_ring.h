@@ -1,6 +1,6 @@
 /*
- * The split virtqueue (VIRTIO 1.2, 2.7), with Linux's calls. One user at a time: the queue's own
- *NAPI or sender, in softirq context; vring_interrupt() in hard IRQ.
+ * A virtqueue, split or packed (VIRTIO 1.2, 2.7 and 2.8), with Linux's calls. One user at a time:
+ *the queue's own NAPI or sender, in softirq context; vring_interrupt() in hard IRQ.
  *
  *	send:     virtqueue_add_outbuf() ..., virtqueue_kick()
  *	receive:  virtqueue_add_inbuf() ..., virtqueue_kick()
@@ -82,8 +82,9 @@ struct virtqueue {
 	u16 num; /* descriptors */
 	u16 num_free;
 	bool broken;
-	void *priv;                           /* the transport's: where to notify */
-	void *owner;                          /* the driver's */
+	bool detour; /* broken or packed: not the split ring's straight way */
+	void *priv;  /* the transport's: where to notify */
+	void *owner; /* the driver's */
 	bool (*notify)(struct virtqueue *vq); /* false: the device is gone */
 	/*
 	 * Counters, shown by the driver. spurious: interrupts that found nothing used, be it that a
@@ -101,15 +102,16 @@ struct virtio_sg {
 };
 
 /*
- * A ring of num (power of two, 1..32768) descriptors in DMA memory laid out as the legacy interface
- * demands (VIRTIO 1.2, 2.7.2: align 4096 for legacy; also right for modern). NULL: no memory or bad
- * num.
+ * A ring of num (power of two, 1..32768) descriptors in DMA memory, packed if that was negotiated,
+ * else laid out as the legacy interface demands (VIRTIO 1.2, 2.7.2: align 4096 for legacy; also
+ * right for modern). NULL: no memory or bad num.
  */
 struct virtqueue *vring_create_virtqueue(u16 index, u16 num, struct virtio_device *vdev,
 					 bool (*notify)(struct virtqueue *),
 					 vq_callback_t *callback, const char *name) __must_check;
 void vring_del_virtqueue(struct virtqueue *vq);
-/* Addresses of the three parts, for the transport to tell the device. */
+/* Addresses of the three parts, for the transport to tell the device; of a packed ring the second
+ * and third are the driver's and the device's event suppression. */
 dma_addr_t virtqueue_get_desc_addr(const struct virtqueue *vq);
 dma_addr_t virtqueue_get_avail_addr(const struct virtqueue *vq);
 dma_addr_t virtqueue_get_used_addr(const struct virtqueue *vq);

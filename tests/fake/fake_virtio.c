@@ -21,7 +21,7 @@ static void violation_abort(const char *text)
 
 void (*fake_violation)(const char *text) = violation_abort;
 
-static void __printf(2, 3) must(bool ok, const char *fmt, ...)
+void fake_must(bool ok, const char *fmt, ...)
 {
 	char text[256] = "VIRTIO 1.2, ";
 	size_t n = strlen(text);
@@ -35,12 +35,21 @@ static void __printf(2, 3) must(bool ok, const char *fmt, ...)
 	fake_violation(text);
 }
 
+#define must fake_must
+
 /* ---- the device's end of a split ring ---- */
 
 void fake_vring_init(struct fake_vring *r, const struct virtqueue *vq)
 {
 	memset(r, 0, sizeof(*r));
 	r->num = vq->num;
+	r->event = virtio_has_feature(vq->vdev, VIRTIO_RING_F_EVENT_IDX);
+	r->indirect = virtio_has_feature(vq->vdev, VIRTIO_RING_F_INDIRECT_DESC);
+	r->packed = virtio_has_feature(vq->vdev, VIRTIO_F_RING_PACKED);
+	if (r->packed) {
+		fake_packed_init(r, vq);
+		return;
+	}
 	r->desc = (struct virtq_desc *)(uintptr_t)virtqueue_get_desc_addr(vq);
 	r->avail = (struct virtq_avail *)(uintptr_t)virtqueue_get_avail_addr(vq);
 	r->used = (struct virtq_used *)(uintptr_t)virtqueue_get_used_addr(vq);
@@ -48,8 +57,6 @@ void fake_vring_init(struct fake_vring *r, const struct virtqueue *vq)
 		     (uintptr_t)r->used % 4 == 0,
 	     "2.7: alignment of the three parts");
 	must(r->avail->idx == 0 && r->used->idx == 0, "3.1.1: a ring starts empty");
-	r->event = virtio_has_feature(vq->vdev, VIRTIO_RING_F_EVENT_IDX);
-	r->indirect = virtio_has_feature(vq->vdev, VIRTIO_RING_F_INDIRECT_DESC);
 	r->shadow = calloc(r->num, sizeof(*r->shadow));
 	r->table = calloc(r->num, sizeof(*r->table));
 	r->owned = calloc(r->num, 1);
@@ -57,36 +64,39 @@ void fake_vring_init(struct fake_vring *r, const struct virtqueue *vq)
 
 void fake_vring_exit(struct fake_vring *r)
 {
-	for (unsigned int i = 0; i < r->num; i++)
+	for (unsigned int i = 0; r->table && i < r->num; i++)
 		free(r->table[i]);
 	free(r->table);
 	free(r->shadow);
 	free(r->owned);
+	free(r->ndesc);
 	memset(r, 0, sizeof(*r));
 }
 
 u16 fake_vring_pending(struct fake_vring *r)
 {
+	if (r->packed)
+		return fake_packed_pending(r);
 	return (u16)(__atomic_load_n(&r->avail->idx, __ATOMIC_ACQUIRE) - r->last_avail);
 }
 
 /* One piece of a buffer. */
-static void add_piece(struct fake_buf *buf, const struct virtq_desc *d)
+void fake_add_piece(struct fake_buf *buf, u64 addr, u32 len, u16 flags)
 {
 	unsigned int n = buf->nr_out + buf->nr_in;
 
 	must(n < FAKE_MAX_SG, "2.7.5.3.1: a chain without end");
-	must(d->len != 0, "2.7.5: an empty descriptor");
-	if (d->flags & VIRTQ_DESC_F_WRITE) {
+	must(len != 0, "2.7.5: an empty descriptor");
+	if (flags & VIRTQ_DESC_F_WRITE) {
 		buf->nr_in++;
-		buf->in_len += d->len;
+		buf->in_len += len;
 	} else {
 		must(buf->nr_in == 0, "2.7.4.2: readable descriptor behind a writable one");
 		buf->nr_out++;
-		buf->out_len += d->len;
+		buf->out_len += len;
 	}
-	buf->sg[n].addr = (u8 *)(uintptr_t)d->addr;
-	buf->sg[n].len = d->len;
+	buf->sg[n].addr = (u8 *)(uintptr_t)addr;
+	buf->sg[n].len = len;
 }
 
 /* The pieces in the table of an indirect descriptor (2.7.5.3). Keeps a copy of the table in *copy.
@@ -109,7 +119,7 @@ static void pop_table(const struct fake_vring *r, struct fake_buf *buf, const st
 		must(n < entries, "2.7.5.3.1: a circle in the table");
 		must(!(table[i].flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE)),
 		     "2.7.5.3.1: flags %#x in a table", table[i].flags);
-		add_piece(buf, &table[i]);
+		fake_add_piece(buf, table[i].addr, table[i].len, table[i].flags);
 		if (!(table[i].flags & VIRTQ_DESC_F_NEXT))
 			return;
 		i = table[i].next;
@@ -122,6 +132,8 @@ bool fake_vring_pop(struct fake_vring *r, struct fake_buf *buf)
 
 	if (pending == 0)
 		return false;
+	if (r->packed)
+		return fake_packed_pop(r, buf);
 	must(pending <= r->num, "2.7.13: %u buffers available in a ring of %u", pending, r->num);
 	memset(buf, 0, sizeof(*buf));
 	i = buf->head = r->avail->ring[r->last_avail % r->num];
@@ -137,7 +149,7 @@ bool fake_vring_pop(struct fake_vring *r, struct fake_buf *buf)
 		if (d.flags & VIRTQ_DESC_F_INDIRECT)
 			pop_table(r, buf, &d, &r->table[i]);
 		else
-			add_piece(buf, &d);
+			fake_add_piece(buf, d.addr, d.len, d.flags);
 		r->shadow[i] = d;
 		r->owned[i] = 1;
 		if (!(d.flags & VIRTQ_DESC_F_NEXT))
@@ -150,8 +162,13 @@ bool fake_vring_pop(struct fake_vring *r, struct fake_buf *buf)
 
 void fake_vring_push_raw(struct fake_vring *r, u32 id, u32 len)
 {
-	struct virtq_used_elem *elem = &r->used->ring[r->used_idx % r->num];
+	struct virtq_used_elem *elem;
 
+	if (r->packed) {
+		fake_packed_push(r, id, len, true);
+		return;
+	}
+	elem = &r->used->ring[r->used_idx % r->num];
 	elem->id = id;
 	elem->len = len;
 	r->used_idx++;
@@ -160,6 +177,10 @@ void fake_vring_push_raw(struct fake_vring *r, u32 id, u32 len)
 
 void fake_vring_push(struct fake_vring *r, u16 head, u32 len)
 {
+	if (r->packed) {
+		fake_packed_push(r, head, len, false);
+		return;
+	}
 	for (u16 i = head;; i = r->shadow[i].next) {
 		BUG_ON(!r->owned[i]);
 		must(!memcmp(&r->shadow[i], &r->desc[i], sizeof(r->desc[i])),
@@ -202,6 +223,8 @@ bool fake_vring_wants_interrupt(struct fake_vring *r)
 {
 	u16 before = r->signalled;
 
+	if (r->packed)
+		return fake_packed_wants_interrupt(r);
 	/* 2.7.7.1: index first, then what the driver wants */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	r->signalled = r->used_idx;
@@ -213,6 +236,8 @@ bool fake_vring_wants_interrupt(struct fake_vring *r)
 
 bool fake_vring_armed(const struct fake_vring *r)
 {
+	if (r->packed)
+		return fake_packed_armed(r);
 	return r->event ? used_event(r) == r->used_idx :
 			  !(avail_flags(r) & VIRTQ_AVAIL_F_NO_INTERRUPT);
 }
@@ -220,12 +245,16 @@ bool fake_vring_armed(const struct fake_vring *r)
 void fake_vring_disable_notify(struct fake_vring *r)
 {
 	/* 2.7.10.2: flags are 0 with EVENT_IDX; an avail_event that was passed says no more */
-	if (!r->event)
+	if (r->packed)
+		fake_packed_disable_notify(r);
+	else if (!r->event)
 		__atomic_store_n(&r->used->flags, VIRTQ_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 }
 
 bool fake_vring_enable_notify(struct fake_vring *r)
 {
+	if (r->packed)
+		return fake_packed_enable_notify(r);
 	if (r->event)
 		__atomic_store_n((le16 *)&r->used->ring[r->num], r->last_avail, __ATOMIC_RELAXED);
 	else

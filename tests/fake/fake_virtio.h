@@ -1,8 +1,8 @@
 /*
  * A model of the *device* side of virtio, in two layers: struct fake_vring is the device's end of a
- * split queue (no global state: it may run on a thread of its own), struct fake_virtio a whole
- * device behind struct virtio_config_ops. Strict by default: each "driver MUST" of VIRTIO 1.2 that
- * can be seen from here is checked, and a violation names its clause and ends the test
+ * queue, split or packed (no global state: it may run on a thread of its own), struct fake_virtio a
+ * whole device behind struct virtio_config_ops. Strict by default: each "driver MUST" of VIRTIO 1.2
+ * that can be seen from here is checked, and a violation names its clause and ends the test
  * (fake_violation). It can also lie: the *_raw calls write what they are told.
  */
 #ifndef TESTS_FAKE_FAKE_VIRTIO_H
@@ -38,6 +38,20 @@ struct fake_vring {
 	unsigned int in_flight;
 	bool event, indirect; /* EVENT_IDX, INDIRECT_DESC were negotiated */
 	u16 signalled;        /* used_idx when an interrupt was last thought of */
+
+	/* Packed: the three parts; last_avail, used_idx and signalled are places in two laps. */
+	bool packed;
+	struct fake_packed_desc *pdesc;
+	u32 *driver_event, *device_event;
+	u16 *ndesc;         /* descriptors of the buffer of each ID, 0: not with the device */
+	unsigned int taken; /* descriptors of buffers popped and not used yet */
+};
+
+/* VIRTIO 1.2, 2.8.13, as the device sees it. */
+struct fake_packed_desc {
+	u64 addr;
+	u32 len;
+	u16 id, flags;
 };
 
 void fake_vring_init(struct fake_vring *r, const struct virtqueue *vq);
@@ -57,7 +71,7 @@ void fake_vring_disable_notify(struct fake_vring *r);
 bool fake_vring_enable_notify(struct fake_vring *r);
 /* Lies: any id and len as the next used entry; any used index. */
 void fake_vring_push_raw(struct fake_vring *r, u32 id, u32 len);
-void fake_vring_set_used_idx_raw(struct fake_vring *r, u16 idx);
+void fake_vring_set_used_idx_raw(struct fake_vring *r, u16 idx); /* split only */
 /* Bytes of a buffer's readable part, and into its writable part. Return how many. */
 u32 fake_buf_read(const struct fake_buf *buf, void *to, u32 len);
 u32 fake_buf_write(const struct fake_buf *buf, const void *from, u32 len);
@@ -109,5 +123,18 @@ void fake_virtio_config_write(struct fake_virtio *dev, unsigned int offset, cons
 			      unsigned int len);
 /* The device sets NEEDS_RESET and tells the driver. */
 void fake_virtio_needs_reset(struct fake_virtio *dev);
+
+/* fake_vring_packed.c: what the calls of struct fake_vring do there. For fake_virtio.c. */
+void fake_packed_init(struct fake_vring *r, const struct virtqueue *vq);
+u16 fake_packed_pending(const struct fake_vring *r);
+bool fake_packed_pop(struct fake_vring *r, struct fake_buf *buf);
+void fake_packed_push(struct fake_vring *r, u32 id, u32 len, bool raw);
+bool fake_packed_wants_interrupt(struct fake_vring *r);
+bool fake_packed_armed(const struct fake_vring *r);
+void fake_packed_disable_notify(struct fake_vring *r);
+bool fake_packed_enable_notify(struct fake_vring *r);
+/* fake_virtio.c: the checks. */
+void fake_must(bool ok, const char *fmt, ...) __printf(2, 3);
+void fake_add_piece(struct fake_buf *buf, u64 addr, u32 len, u16 flags);
 
 #endif

@@ -5,8 +5,9 @@ from lib import netstat, tcp
 from lib.ping import assert_answers, assert_lossless, ping
 
 MIB = 1 << 20
-# word of the command line -> its name in /netstat, what else is needed of the device
-WORDS = {"event_idx": "", "indirect": ""}
+# word of the command line -> what is needed of the device
+WORDS = {"event_idx": "", "indirect": "", "packed": "packed=on,disable-legacy=on"}
+PACKED = WORDS["packed"]
 
 
 def features(lan):
@@ -50,10 +51,38 @@ def test_not_offered(lan, boot, nic, word):
     exercise(lan, g)
 
 
+@pytest.mark.parametrize("words", ["virtio_net.event_idx=0", "virtio_net.indirect=0",
+                                   "virtio_net.event_idx=0 virtio_net.indirect=0"])
+def test_packed_with_less(lan, boot, words):
+    """The packed ring without what it can do besides."""
+    g = boot(lan, image="test", append=f"diag {words}", nic=PACKED)
+    g.ready()
+    assert "packed" in features(lan)
+    exercise(lan, g)
+
+
+@pytest.mark.parametrize("nic", ["vectors=0", "vectors=2", "rx_queue_size=1024"])
+def test_packed_by_other_interrupts(lan, boot, nic):
+    """The packed ring by INTx, by a shared vector, and a longer one."""
+    g = boot(lan, image="test", append="diag", nic=f"{PACKED},{nic}")
+    g.ready()
+    assert "packed" in features(lan)
+    exercise(lan, g)
+
+
+def test_packed_on_mmio(lan, boot):
+    """The packed ring by virtio-mmio."""
+    g = boot(lan, image="test", machine="microvm", mmio=2, append="diag", nic="packed=on")
+    g.ready()
+    assert "packed" in features(lan)
+    exercise(lan, g)
+
+
+@pytest.mark.parametrize("nic", ["", PACKED])
 @pytest.mark.parametrize("event_idx", [1, 0])
-def test_lone_ping_is_cheap(lan, boot, event_idx):
+def test_lone_ping_is_cheap(lan, boot, event_idx, nic):
     """One interrupt and one doorbell for each request that comes alone, at most."""
-    g = boot(lan, append=f"diag virtio_net.event_idx={event_idx}")
+    g = boot(lan, append=f"diag virtio_net.event_idx={event_idx}", nic=nic)
     g.ready()
     assert_answers(lan, "10.0.2.2")
     before = netstat.read(lan)
@@ -64,14 +93,15 @@ def test_lone_ping_is_cheap(lan, boot, event_idx):
     after = netstat.read(lan)
     for name, cost in own.items():
         spent = after[name] - before[name] - cost
-        print(f"event_idx={event_idx}: {spent} {name} for 100 requests")
+        print(f"event_idx={event_idx} {nic}: {spent} {name} for 100 requests")
         # Besides the requests there are an ARP query or two, and whatever the host multicasts.
         assert spent <= 110, (name, spent)
 
 
-def test_a_burst_rings_once(lan, boot):
+@pytest.mark.parametrize("nic", ["", PACKED])
+def test_a_burst_rings_once(lan, boot, nic):
     """Under a flood most buffers go without a doorbell of their own, and most interrupts announce more than one."""
-    g = boot(lan, append="diag")
+    g = boot(lan, append="diag", nic=nic)
     g.ready()
     before = netstat.read(lan)
     flood(lan, 20000, "-l", "64")

@@ -3,7 +3,7 @@
  * queue. Two things are proved. Order: each side sees the other's descriptors and payload before
  * the index that exposes them, or TSan reports a race. No lost wakeup: each side sleeps only after
  * its "enable and look again" said so, and must then be woken before a deadline. For each way of
- * telling: flags, and event indices with indirect descriptors.
+ * telling, flags, and event indices with indirect descriptors; in a split ring and in a packed one.
  *
  * A wakeup is a relaxed atomic and not a semaphore, so that it orders nothing: only the ring does.
  */
@@ -263,6 +263,10 @@ int main(void)
 	race("by flags", 0);
 	race("by event index",
 	     1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC);
+	race("packed, by flags", 1ull << VIRTIO_F_RING_PACKED);
+	race("packed, by event index", 1ull << VIRTIO_F_RING_PACKED |
+					       1ull << VIRTIO_RING_F_EVENT_IDX |
+					       1ull << VIRTIO_RING_F_INDIRECT_DESC);
 	printf("[       OK ] ring_race\n"); /* as cmocka says it, for scripts/run-unit */
 	return 0;
 }

@@ -28,7 +28,7 @@
 
 static const u8 our_mac[ETH_ALEN] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 
-static struct fake_virtio devs[64]; /* a device stays registered for good: each test has its own */
+static struct fake_virtio devs[128]; /* a device stays registered for good: each test has its own */
 static struct fake_virtio *dev;
 static struct virtnet_info *vi;
 static unsigned int nr_devs;
@@ -792,6 +792,116 @@ static void test_stop_and_wake(void **state)
 	assert_false(netif_tx_queue_stopped(&vi->dev));
 }
 
+/* The ring's own features, each alone and together, and masked by their words. */
+#define RING_FEATURES \
+	(F(VIRTIO_RING_F_EVENT_IDX) | F(VIRTIO_RING_F_INDIRECT_DESC) | F(VIRTIO_F_RING_PACKED))
+
+static u64 ring_features(unsigned int n)
+{
+	return (n & 1 ? F(VIRTIO_RING_F_EVENT_IDX) : 0) |
+	       (n & 2 ? F(VIRTIO_RING_F_INDIRECT_DESC) : 0) | (n & 4 ? F(VIRTIO_F_RING_PACKED) : 0);
+}
+
+static void test_ring_features(void **state)
+{
+	static u8 frame[1514], back[70000];
+	struct fake_buf buf;
+
+	(void)state;
+	for (unsigned int n = 0; n < 16; n++) {
+		bool masked = n & 8;
+
+		mode = ECHO;
+		fake_cmdline("virtio_net.event_idx", masked && n & 1 ? "0" : "1");
+		fake_cmdline("virtio_net.indirect", masked && n & 2 ? "0" : "1");
+		fake_cmdline("virtio_net.packed", masked && n & 4 ? "0" : "1");
+		boot(MODERN | ring_features(n));
+		assert_int_equal(dev->accepted & RING_FEATURES, masked ? 0 : ring_features(n));
+		for (unsigned int i = 0; i < 1000; i++) {
+			u32 len = 14 + i % 1501;
+
+			memset(frame, (int)i, sizeof(frame));
+			assert_true(dev_send(frame, len));
+			assert_int_equal(dev_take(&buf, back), len);
+			assert_memory_equal(back, frame, len);
+			dev_done(&buf);
+		}
+		assert_int_equal(stat("tx_packets"), 1000);
+		assert_int_equal(stat("tx_interrupts"), 0);
+		assert_true(stat("rx_interrupts") >= 990);
+		check_no_leak();
+	}
+	fake_cmdline("virtio_net.event_idx", "1");
+	fake_cmdline("virtio_net.indirect", "1");
+	fake_cmdline("virtio_net.packed", "1");
+}
+
+/* A full ring stops the queue; with indirect descriptors only when it really is full. */
+static void test_full_ring_by_features(void **state)
+{
+	static u8 data[2000][60];
+	static u8 frame[70000];
+
+	(void)state;
+	for (unsigned int n = 0; n < 8; n++) {
+		unsigned int sent = 0, seen = 0;
+		struct fake_buf buf;
+
+		boot(MODERN | ring_features(n));
+		while (!netif_tx_queue_stopped(&vi->dev)) {
+			memcpy(data[sent] + 14, &sent, sizeof(sent));
+			assert_int_equal(xmit(data[sent++], 60, 3, 0, NULL), 0);
+		}
+		if (n & 2) {
+			assert_int_equal(vi->sq[0].vq->num_free, 0);
+			assert_true(stat("tx_indirect") > 100);
+			assert_true(sent > 150);
+		} else {
+			assert_true(vi->sq[0].vq->num_free < PKT_MAX_FRAGS + 2);
+			assert_int_equal(stat("tx_indirect"), 0);
+			assert_true(sent < 65);
+		}
+		for (unsigned int i = 0; i < 500; i++) {
+			memcpy(data[sent] + 14, &sent, sizeof(sent));
+			assert_int_equal(xmit(data[sent++], 60, 3, 0, NULL), 0);
+		}
+		while (fake_vring_pending(&dev->vq[TX].ring)) {
+			while (dev_take(&buf, frame)) {
+				assert_memory_equal(frame, data[seen], 60);
+				seen++;
+				dev_done(&buf);
+				fake_virtio_interrupt(dev, TX);
+			}
+			do_softirq();
+		}
+		assert_int_equal(seen, sent);
+		assert_int_equal(stat("qdisc"), 0);
+		assert_false(netif_tx_queue_stopped(&vi->dev));
+		/* By index: once when most has gone, not for each. */
+		if (n & 1)
+			assert_true(stat("tx_interrupts") <= 20);
+		check_no_leak();
+	}
+}
+
+/* A packed ring that is broken is reset, and all its packets are found again. */
+static void test_broken_packed_ring(void **state)
+{
+	static u8 frame[60];
+
+	(void)state;
+	boot(MODERN | RING_FEATURES);
+	assert_true(dev_send(frame, 60));
+	fake_vring_push_raw(&dev->vq[RX].ring, 9999, 60);
+	fake_virtio_interrupt(dev, RX);
+	do_softirq();
+	fake_time_advance(NSEC_PER_SEC);
+	assert_int_equal(stat("resets"), 1);
+	assert_int_equal(stat("bad_used"), 1);
+	assert_true(dev_send(frame, 60));
+	assert_int_equal(received, 2);
+}
+
 /* A device that completes inside the doorbell never lets the ring fill up. */
 static void complete_at_once(struct fake_virtio *d, unsigned int q)
 {
@@ -1138,6 +1248,9 @@ int main(void)
 		TEST(test_transmit_fragments),
 		TEST(test_reclaim),
 		TEST(test_stop_and_wake),
+		TEST(test_ring_features),
+		TEST(test_full_ring_by_features),
+		TEST(test_broken_packed_ring),
 		TEST(test_synchronous_device),
 		TEST(test_link),
 		TEST(test_link_down_drops_the_queue),

@@ -150,7 +150,8 @@ static void test_features(void **state)
 {
 	(void)state;
 	assert_int_equal(vring_transport_features(),
-			 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT | EXTENDED);
+			 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT | EXTENDED |
+				 1ull << VIRTIO_F_RING_PACKED);
 }
 
 /* ---- the protocol ---- */
