@@ -331,8 +331,7 @@ irqreturn_t vring_interrupt(int irq, void *dev_id)
 		return IRQ_NONE;
 	}
 	vq->interrupts++;
-	if (likely(!to_vvq(vq)->packed))
-		to_vvq(vq)->passed = true;
+	to_vvq(vq)->passed = true;
 	if (vq->callback)
 		vq->callback(vq);
 	return IRQ_HANDLED;

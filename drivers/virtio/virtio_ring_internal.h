@@ -40,33 +40,29 @@ struct vring_virtqueue {
 	bool rearm;      /* ... by an index, which must move along with the last used */
 	u16 in_flight;   /* buffers that the device owns */
 
-	union {
-		/* Split. */
-		struct {
-			u16 avail_idx;     /* what avail->idx holds; never read back */
-			u16 kicked_idx;    /* avail_idx at the last kick_prepare */
-			bool passed;       /* the device has interrupted: used_event is behind its
-					      index */
-			u16 last_used_idx; /* next entry of the used ring to look at */
-			u16 used_idx;      /* used->idx as last read and found sound */
-			u32 mask;          /* num - 1 */
-			struct virtq_desc *desc;
-			struct virtq_avail *avail;
-			struct virtq_used *used;
-			le16 *used_event;  /* behind avail->ring: ours to write */
-			le16 *avail_event; /* behind used->ring: the device's */
-		};
-		/* Packed. A position is an index in bits 0-14 and the wrap counter in bit 15. */
-		struct {
-			struct virtq_packed_desc *desc;
-			le32 *driver_event; /* ours to write */
-			le32 *device_event; /* the device's */
-			u16 next_avail;     /* position */
-			u16 last_used;      /* position */
-			u16 added;          /* descriptors since the last kick_prepare */
-			bool desc_event;    /* EVENT_IDX */
-		} p;
-	};
+	/* Split. */
+	u16 avail_idx;     /* what avail->idx holds; never read back */
+	u16 kicked_idx;    /* avail_idx at the last kick_prepare */
+	bool passed;       /* the device has interrupted: used_event is behind its index */
+	u16 last_used_idx; /* next entry of the used ring to look at */
+	u16 used_idx;      /* used->idx as last read and found sound */
+	u32 mask;          /* num - 1 */
+	struct virtq_desc *desc;
+	struct virtq_avail *avail;
+	struct virtq_used *used;
+	le16 *used_event;  /* behind avail->ring: ours to write */
+	le16 *avail_event; /* behind used->ring: the device's */
+
+	/* Packed. A position is an index in bits 0-14 and the wrap counter in bit 15. */
+	struct {
+		struct virtq_packed_desc *desc;
+		le32 *driver_event; /* ours to write */
+		le32 *device_event; /* the device's */
+		u16 next_avail;     /* position */
+		u16 last_used;      /* position */
+		u16 added;          /* descriptors since the last kick_prepare */
+		bool desc_event;    /* EVENT_IDX */
+	} p;
 
 	/* Tables for indirect descriptors, one for each descriptor of the ring; NULL: none. */
 	struct virtq_desc *indirect;

@@ -33,7 +33,7 @@ CASES = {
     "size": ("$r->vq.num = 3", "3 descriptors: not a power of two"),
     "broken": ("$r->vq.broken = 1", "the queue is broken"),
     "avail idx": ("$r->avail->idx = $r->avail_idx + 5", r"avail idx is \d+, our own says \d+"),
-    "avail flags": ("$r->avail->flags = $r->avail_flags ^ 1", "avail flags are .*, our own say"),
+    "avail flags": ("$r->avail->flags = $r->avail->flags ^ 1", "avail flags are .*, our own say"),
     "used ahead": ("$r->used->idx = $r->last_used_idx + $r->in_flight + 3", r"used idx is \d+, (\d+) ahead of last_used"),
     "used read": ("$r->used_idx = $r->last_used_idx + $r->in_flight + 1", r"used_idx as last read is \d+, \d+ ahead"),
     "doorbell": ("$r->kicked_idx = $r->avail_idx - 257", "257 buffers since the last doorbell"),
@@ -66,6 +66,34 @@ CASES = {
     "length": ("$r->desc[$HN].len = 99", r"descriptor \d+: \d+ bytes, our own says \d+"),
     "token free": ("$tok->in_use = 0", r"token 0x\w+ is a free packet"),
     "token odd": ("$r->desc_state[$H].token = (char *)$r->desc_state[$H].token + 8", r"token 0x\w+ is not a packet"),
+    "table": ("$r->desc[$H].flags = 4", r"descriptor \d+: a table of \d+ bytes at 0x\w+, its own is at 0x"),
+    "posted": ("$rq->posted = $rq->posted + 1", r"the driver counts \d+ buffers as posted, \d+ are in flight"),
+}
+
+# The same of a packed ring. P: the place of last_used, id 0 and the like as above.
+PACKED_SETUP = """
+set $vi = (struct virtnet_info *)'net/dev.c'::dev_base->ml_priv
+set $rq = &$vi->rq[0]
+set $r = (struct vring_virtqueue *)$rq->vq
+set $P = $r->p.last_used & 0x7fff
+python
+import json
+def num(e): return int(gdb.parse_and_eval(e))
+gdb.set_convenience_variable("H", next(i for i in range(num("$r->vq.num")) if num(f"$r->desc_state[{i}].token")))
+"""
+
+PACKED_CASES = {
+    "ids": ("$r->free_head = 300", "free list of IDs ends with 300 after 0, should with 256"),
+    "id lost": ("$r->desc_state[$H].token = 0", r"\d+ IDs are free and \d+ in flight, of 256"),
+    "in_flight": ("$r->in_flight = $r->in_flight + 1", r"in_flight is \d+, but \d+ IDs have a token"),
+    "num_free": ("$r->vq.num_free = $r->vq.num_free + 1", r"num_free is \d+, with \d+ of 256 descriptors in flight"),
+    "position": ("$r->p.next_avail = $r->p.next_avail ^ 0x8000", r"next_avail is \d+ wrap [01], last_used \d+ wrap [01], with \d+ free"),
+    "doorbell": ("$r->p.added = 257", "257 descriptors since the last doorbell, of 256"),
+    "broken": ("$r->vq.broken = 1", "the queue is broken"),
+    "used id": ("$r->p.desc[$P].id = 9999; $r->p.desc[$P].flags = $r->p.last_used >> 15 ? 0x8080 : 0",
+                r"used descriptor \d+: id 9999 is not in flight"),
+    "used len": ("$r->p.desc[$P].id = $H; $r->p.desc[$P].len = 70000; $r->p.desc[$P].flags = $r->p.last_used >> 15 ? 0x8080 : 0",
+                 r"used descriptor \d+: 70000 bytes used of \d+"),
     "posted": ("$rq->posted = $rq->posted + 1", r"the driver counts \d+ buffers as posted, \d+ are in flight"),
 }
 
@@ -86,27 +114,37 @@ print("ANSWERS " + json.dumps(answers))
 """
 
 
-@pytest.fixture(scope="module")
-def answers(module_lan, tmp_path_factory):
-    """What vring said to each of them, and after each was taken back. The guest has buffers of two descriptors (the legacy
-    interface without ANY_LAYOUT), has seen packets, and is left as it was."""
+def provoke(lan, folder, nic, setup, cases):
+    """What vring says to each case, and after each was taken back, in a guest that has seen packets, and is left as it was."""
     stub = gdb.Stub()
-    g = Guest(module_lan, image="test", append="diag", nic="disable-modern=on,disable-legacy=off,any_layout=off", extra=stub.qemu)
+    g = Guest(lan, image="test", append="diag", nic=nic, extra=stub.qemu)
     try:
         ready = g.ready()
-        assert_answers(module_lan, ready.ip, count=10)
-        script = tmp_path_factory.mktemp("vring") / "script"
-        script.write_text(SETUP + f"CASES = {json.dumps(CASES)!r}\nend\n" + EACH + "end\n", encoding="ascii")
-        out = gdb.run(stub, "vring rx0", f"source {script}", "vring rx0")
-        assert_answers(module_lan, ready.ip, count=10)
+        assert_answers(lan, ready.ip, count=10)
+        script = folder / "script"
+        script.write_text(setup + f"CASES = {json.dumps(cases)!r}\nend\n" + EACH + "end\n", encoding="ascii")
+        out = gdb.run(stub, "vring", f"source {script}", "vring")
+        assert_answers(lan, ready.ip, count=10)
         assert g.alive()
-        assert "  consistent" in out[0] and "  consistent" in out[2], out
+        assert out[0].count("  consistent") == 2 and out[2].count("  consistent") == 2, out
         m = re.search(r"^ANSWERS (.*)$", out[1], re.M)
         assert m, out[1]
-        yield json.loads(m[1])
+        return json.loads(m[1])
     finally:
         g.close()
         stub.close()
+
+
+@pytest.fixture(scope="module")
+def answers(module_lan, tmp_path_factory):
+    """Of a split ring with buffers of two descriptors (the legacy interface without ANY_LAYOUT)."""
+    return provoke(module_lan, tmp_path_factory.mktemp("vring"), "disable-modern=on,disable-legacy=off,any_layout=off", SETUP, CASES)
+
+
+@pytest.fixture(scope="module")
+def packed_answers(module_lan, tmp_path_factory):
+    """Of a packed ring."""
+    return provoke(module_lan, tmp_path_factory.mktemp("vring"), "packed=on,disable-legacy=on", PACKED_SETUP, PACKED_CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -117,10 +155,20 @@ def test_reported(answers, case):
     assert "  consistent" in answers[case + ", and back"], answers[case + ", and back"]
 
 
-def test_no_kind_is_left_out(answers):
+@pytest.mark.parametrize("case", PACKED_CASES)
+def test_reported_of_a_packed_ring(packed_answers, case):
+    """The same."""
+    found = [line for line in packed_answers[case].splitlines() if "INCONSISTENT" in line]
+    assert any(re.search(PACKED_CASES[case][1], line) for line in found), packed_answers[case]
+    assert "  consistent" in packed_answers[case + ", and back"], packed_answers[case + ", and back"]
+
+
+@pytest.mark.parametrize("ring,least", [("vring", 30), ("vring_packed", 9)])
+def test_no_kind_is_left_out(answers, packed_answers, ring, least):
     """Every kind of contradiction that vring can name has been provoked above."""
-    source = (ROOT / "scripts/gdb/barewire/vring.py").read_text(encoding="utf-8")
+    source = (ROOT / f"scripts/gdb/barewire/{ring}.py").read_text(encoding="utf-8")
+    answers = packed_answers if ring == "vring_packed" else answers
     kinds = re.findall(r"\.bad\(f?\"((?:[^\"\\]|\\.)*)\"", source)
     said = "\n".join(answers.values())
     missing = [k for k in kinds if not re.search("INCONSISTENT: " + ".*".join(map(re.escape, re.split(r"\{[^}]*\}", k))), said)]
-    assert len(kinds) > 30 and not missing, missing
+    assert len(kinds) > least and not missing, missing

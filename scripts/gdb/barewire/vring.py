@@ -1,9 +1,10 @@
-"""vring: a virtqueue (drivers/virtio/virtio_ring.c), and everything in it that contradicts something else."""
+"""vring: a split virtqueue (drivers/virtio/virtio_ring.c), and everything in it that contradicts something else."""
 import re
 
 import gdb
 
 from barewire.common import Trouble, array, bits, command, container_of, record, records, static, text, value, virtnets
+from barewire.vring_packed import show_packed
 
 NEXT, WRITE, INDIRECT = 1, 2, 4  # VIRTIO 1.2, 2.7.5
 NO_INTERRUPT, NO_NOTIFY = 1, 1   # 2.7.6, 2.7.8
@@ -134,8 +135,9 @@ class Ring:
         v = self.v
         if self.avail.idx != v.avail_idx:
             self.bad(f"avail idx is {self.avail.idx}, our own says {v.avail_idx}")
-        if self.avail.flags != v.avail_flags:
-            self.bad(f"avail flags are {self.avail.flags:#x}, our own say {v.avail_flags:#x}")
+        want = 0 if v.event or v.cb_enabled else NO_INTERRUPT
+        if self.avail.flags != want:
+            self.bad(f"avail flags are {self.avail.flags:#x}, our own say {want:#x}")
         for name, idx in (("used idx", self.used.idx), ("used_idx as last read", v.used_idx)):
             ahead = idx - v.last_used_idx & 0xffff
             if ahead > v.in_flight:
@@ -176,22 +178,37 @@ class Ring:
             elif not self.state[head].token:
                 self.bad(f"avail entry {slot}: descriptor {head} is not in flight (unless the device uses buffers out of order)")
 
+    def table(self, head):
+        """The entries of an indirect descriptor (2.7.5.3), or None: it is none, or leads elsewhere."""
+        d, v, size = self.desc[head], self.v, 16
+        if d.flags != INDIRECT:
+            return None
+        place = v.indirect_dma + head * v.indirect_pieces * size
+        if not v.indirect or d.addr != place or d.len % size or not 2 <= d.len // size <= v.indirect_pieces:
+            self.bad(f"descriptor {head}: a table of {d.len} bytes at {d.addr:#x}, its own is at {place:#x}")
+            return []
+        return records(gdb.Value(place).cast(gdb.lookup_type("struct virtq_desc").pointer()), d.len // size)
+
     def check_descriptors(self, heads, receive, pools):
         """The ring's own copy, which only the device reads: direction, links, addresses."""
         for head in heads:
             state = self.state[head]
             chain = [i for i, h in self.owner.items() if h == head]
+            table = self.table(head) if chain else None
+            # (what to call it, the descriptor, where our own books say that it leads)
+            pieces = [(f"descriptor {i}", self.desc[i], self.state[i].next) for i in chain]
+            if table is not None:
+                pieces = [(f"descriptor {head}, entry {n}", d, n + 1) for n, d in enumerate(table)]
             total = 0
-            for n, i in enumerate(chain):
-                d = self.desc[i]
-                last = n == len(chain) - 1
+            for n, (called, d, next_one) in enumerate(pieces):
+                last = n == len(pieces) - 1
                 want = (WRITE if receive else 0) | (0 if last else NEXT)
                 if d.flags != want:
-                    self.bad(f"descriptor {i}: flags {flags(d.flags)}, should be {flags(want)}")
-                if not last and d.next != self.state[i].next:
-                    self.bad(f"descriptor {i}: next is {d.next}, our own says {self.state[i].next}")
+                    self.bad(f"{called}: flags {flags(d.flags)}, should be {flags(want)}")
+                if not last and d.next != next_one:
+                    self.bad(f"{called}: next is {d.next}, our own says {next_one}")
                 total += d.len
-                self.check_address(i, d, pools)
+                self.check_address(called, d, pools)
             if receive and total != state.in_len:
                 self.bad(f"descriptor {head}: {total} bytes, our own says {state.in_len}")
             packet = pools.packet(state.token)
@@ -199,19 +216,19 @@ class Ring:
                 self.bad(f"descriptor {head}: token {state.token:#x} is not a packet")
             elif packet[1]:
                 self.bad(f"descriptor {head}: token {state.token:#x} is a free packet")
-            elif receive and chain and pools.packet(self.desc[head].addr) != packet:
+            elif receive and chain and table is None and pools.packet(self.desc[head].addr) != packet:
                 self.bad(f"descriptor {head}: address {self.desc[head].addr:#x} is not in its packet at {state.token:#x}")
 
-    def check_address(self, i, d, pools):
+    def check_address(self, called, d, pools):
         """In RAM, and of no packet that somebody else may be given."""
         if d.len == 0:
-            self.bad(f"descriptor {i}: no bytes")
+            self.bad(f"{called}: no bytes")
         if pools.ram and not pools.in_ram(d.addr, max(d.len, 1)):
-            self.bad(f"descriptor {i}: {d.len} bytes at {d.addr:#x} are outside RAM")
+            self.bad(f"{called}: {d.len} bytes at {d.addr:#x} are outside RAM")
         else:
             packet = pools.packet(d.addr)
             if packet and packet[1]:
-                self.bad(f"descriptor {i}: {d.addr:#x} lies in the free packet at {packet[0]:#x}")
+                self.bad(f"{called}: {d.addr:#x} lies in the free packet at {packet[0]:#x}")
 
     def check(self, receive, pools):
         """All of it."""
@@ -238,7 +255,8 @@ def inside():
     frame = gdb.newest_frame()
     while frame:
         table = frame.find_sal().symtab
-        if table and table.filename.endswith(("drivers/virtio/virtio_ring.c", "drivers/net/virtio_net.c")):
+        if table and table.filename.endswith(("drivers/virtio/virtio_ring.c", "drivers/virtio/virtio_ring_packed.c",
+                                                     "drivers/net/virtio_net.c")):
             return frame.name()
         frame = frame.older()
     return None
@@ -248,6 +266,9 @@ def show(name, vq, receive, driver, vi):
     """One queue."""
     if not int(vq):
         print(f"{name}: no ring: the device is being set up or reset")
+        return
+    if int(container_of(vq, "struct vring_virtqueue", "vq")["packed"]):
+        show_packed(name, vq, driver if receive else None)
         return
     try:
         ring = Ring(vq)
