@@ -275,6 +275,12 @@ void netif_carrier_on(struct net_device *dev)
 	netif_carrier_changed(dev, true);
 }
 
+void netdev_notify_peers(struct net_device *dev)
+{
+	if (dev->registered && dev->carrier && net_stack && net_stack->notify_peers)
+		net_stack->notify_peers(dev);
+}
+
 void netif_carrier_off(struct net_device *dev)
 {
 	struct pkt_buf *pkt;

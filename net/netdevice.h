@@ -111,6 +111,7 @@ struct net_stack_ops {
 	/* Owns pkt from here on. */
 	void (*receive)(struct pkt_buf *pkt);
 	void (*carrier_changed)(struct net_device *dev);
+	void (*notify_peers)(struct net_device *dev); /* may be NULL */
 };
 void netdev_set_stack(const struct net_stack_ops *ops);
 
@@ -125,6 +126,9 @@ static inline bool netif_carrier_ok(const struct net_device *dev)
 {
 	return dev->carrier;
 }
+
+/* The guest was moved, say, and the network does not know yet: say where we are. Softirq. */
+void netdev_notify_peers(struct net_device *dev);
 
 /* net/dev.c: opens NET_RX_SOFTIRQ and NET_TX_SOFTIRQ. Task, before any driver. */
 void net_dev_init(void);

@@ -382,6 +382,7 @@ static int virtnet_open(struct net_device *dev)
 		virtqueue_disable_cb(vi->sq[i].vq);
 		try_fill_recv(&vi->rq[i]);
 	}
+	virtnet_ctrl_open(vi);
 	virtnet_update_link(vi);
 	return 0;
 }

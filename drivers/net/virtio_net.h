@@ -23,10 +23,14 @@
 #define VIRTIO_NET_F_MRG_RXBUF 15
 #define VIRTIO_NET_F_STATUS 16
 #define VIRTIO_NET_F_CTRL_VQ 17
+#define VIRTIO_NET_F_CTRL_RX 18
+#define VIRTIO_NET_F_GUEST_ANNOUNCE 21
 #define VIRTIO_NET_F_MQ 22
+#define VIRTIO_NET_F_CTRL_MAC_ADDR 23
 
-/* VIRTIO 1.2, 5.1.4: status, a mask. */
+/* VIRTIO 1.2, 5.1.4: status, masks. */
 #define VIRTIO_NET_S_LINK_UP 1
+#define VIRTIO_NET_S_ANNOUNCE 2
 
 /* VIRTIO 1.2, 5.1.4 */
 struct virtio_net_config {
@@ -101,6 +105,23 @@ struct send_queue {
 	u64 tx_errors;  /* dropped: the ring is broken or can never hold it */
 };
 
+/* A command on its way (VIRTIO 1.2, 5.1.6.5): the device reads the front and writes ack. */
+struct virtnet_ctrl_cmd {
+	u8 class, cmd;
+	u8 data[ETH_ALEN];
+	u8 ack;
+	bool busy; /* with the device */
+};
+
+#define VIRTNET_CTRL_CMDS 4
+
+struct control_queue {
+	struct virtqueue *vq; /* NULL: none, or the device is being reset */
+	struct virtnet_ctrl_cmd cmds[VIRTNET_CTRL_CMDS];
+	u64 commands, errors; /* errors: refused, or no room since the device does not answer */
+	u64 announces;        /* the device asked us to tell where we are */
+};
+
 /* A virtqueue's counters, summed over the rings it had. */
 struct virtnet_vq_stats {
 	u64 kicks, kicks_suppressed, interrupts, spurious, bad_used, indirect;
@@ -111,9 +132,11 @@ struct virtnet_info {
 	struct net_device dev;
 	struct receive_queue rq[VIRTNET_MAX_QP];
 	struct send_queue sq[VIRTNET_MAX_QP];
+	struct control_queue ctrl;
 	struct pkt_pool pool; /* of all receive queues */
 	bool ready;           /* rings are live; false: polls and timers leave them alone */
 	bool dead;            /* given up */
+	bool own_mac;         /* the device gave us none: it does not know the one we have */
 
 	struct napi_struct
 		config_napi; /* takes config_changed() from the hard IRQ to the softirq */
@@ -133,6 +156,16 @@ int virtnet_poll_tx(struct napi_struct *napi, int budget);
 void virtnet_reclaim(struct hrtimer *timer);
 /* Posts what the pool gives, and tells the device. */
 void try_fill_recv(struct receive_queue *rq);
+
+/* virtio_net_ctrl.c: softirq, or task with bottom halves disabled */
+/* After each open: what the device shall let through. */
+void virtnet_ctrl_open(struct virtnet_info *vi);
+/* The device wants us to say where we are. */
+void virtnet_ctrl_announce(struct virtnet_info *vi);
+/* Takes the answers that have come. */
+void virtnet_ctrl_reap(struct virtnet_info *vi);
+/* After a reset: no command is on its way any more. */
+void virtnet_ctrl_forget(struct virtnet_info *vi);
 
 /* virtio_net_probe.c */
 /* Something is wrong with the device: reset it soon, at most once per cause. Softirq. */

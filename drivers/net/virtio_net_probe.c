@@ -34,7 +34,12 @@
 #define RESET_FORGIVEN (10 * NSEC_PER_SEC) /* it ran well for so long: start counting anew */
 
 #define BIT(feature) (1ull << (feature))
-#define VIRTNET_FEATURES (BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU))
+/* 5.1.3.1: the last three need the first. */
+#define CTRL_FEATURES                                                                              \
+	(BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
+	 BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+#define VIRTNET_FEATURES \
+	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) | CTRL_FEATURES)
 
 /* ---- command line ---- */
 
@@ -77,7 +82,7 @@ FEATURE_WORD(mrg_rxbuf, BIT(VIRTIO_NET_F_MRG_RXBUF));
 FEATURE_WORD(event_idx, BIT(VIRTIO_RING_F_EVENT_IDX));
 FEATURE_WORD(indirect, BIT(VIRTIO_RING_F_INDIRECT_DESC));
 FEATURE_WORD(packed, BIT(VIRTIO_F_RING_PACKED));
-FEATURE_WORD(ctrl_vq, BIT(VIRTIO_NET_F_CTRL_VQ));
+FEATURE_WORD(ctrl_vq, CTRL_FEATURES);
 FEATURE_WORD(mq, BIT(VIRTIO_NET_F_MQ));
 
 /* Ours, not the device's: merge received TCP segments. */
@@ -115,10 +120,13 @@ static u64 virtnet_supported(struct virtnet_info *vi)
 {
 	u64 supported = VIRTNET_FEATURES & ~masked_features;
 	struct virtio_device *vdev = vi->vdev;
+	u64 offered = vdev->config->get_features(vdev);
 	u16 mtu = 0;
 
+	if (!(offered & BIT(VIRTIO_NET_F_CTRL_VQ)))
+		supported &= ~CTRL_FEATURES;
 	/* VIRTIO 1.2, 3.1.1: the configuration may be read before features are accepted. */
-	if (!(vdev->config->get_features(vdev) & supported & BIT(VIRTIO_NET_F_MTU)))
+	if (!(offered & supported & BIT(VIRTIO_NET_F_MTU)))
 		return supported;
 	if (virtnet_read16(vdev, offsetof(struct virtio_net_config, mtu), &mtu) ||
 	    !virtnet_mtu_ok(vi, mtu)) {
@@ -161,11 +169,13 @@ static void virtnet_init_queues(struct virtnet_info *vi, struct virtqueue *rvq,
 /* Features and queues: steps 4 to 7 of VIRTIO 1.2, 3.1.1. At probe, and again after each reset. */
 static int virtnet_setup(struct virtnet_info *vi)
 {
-	static vq_callback_t *callbacks[] = { pkt_recv_done, xmit_done };
-	static const char *const names[] = { "input.0", "output.0" };
+	/* 5.1.2: without MQ the control queue comes third */
+	static vq_callback_t *callbacks[] = { pkt_recv_done, xmit_done, NULL };
+	static const char *const names[] = { "input.0", "output.0", "control" };
 	struct virtqueue *vqs[ARRAY_SIZE(names)];
 	struct virtio_device *vdev = vi->vdev;
 	u16 mtu = ETH_DATA_LEN;
+	unsigned int nvqs;
 	int err;
 
 	err = virtio_finalize_features(vdev, virtnet_supported(vi));
@@ -179,10 +189,12 @@ static int virtnet_setup(struct virtnet_info *vi)
 		if (!virtnet_mtu_ok(vi, mtu))
 			return -EPROTO;
 	}
-	err = vdev->config->find_vqs(vdev, ARRAY_SIZE(vqs), vqs, callbacks, names, MAX_RING_SIZE);
+	nvqs = virtio_has_feature(vdev, VIRTIO_NET_F_CTRL_VQ) ? 3 : 2;
+	err = vdev->config->find_vqs(vdev, nvqs, vqs, callbacks, names, MAX_RING_SIZE);
 	if (err)
 		return err;
 	vi->dev.mtu = mtu;
+	vi->ctrl.vq = nvqs == 3 ? vqs[2] : NULL;
 	virtnet_init_queues(vi, vqs[0], vqs[1]);
 	return 0;
 }
@@ -213,6 +225,7 @@ static void virtnet_free_queues(struct virtnet_info *vi)
 			trace_drop(pkt);
 			pkt_free(pkt);
 		}
+	virtnet_ctrl_forget(vi);
 	vq_stats_add(&vi->rx_past, vqs[0]);
 	vq_stats_add(&vi->tx_past, vqs[1]);
 	vi->rq[0].vq = vi->sq[0].vq = NULL;
@@ -234,6 +247,8 @@ void virtnet_update_link(struct virtnet_info *vi)
 		netif_carrier_on(&vi->dev);
 	else
 		netif_carrier_off(&vi->dev);
+	if (status & VIRTIO_NET_S_ANNOUNCE)
+		virtnet_ctrl_announce(vi);
 }
 
 /* Hard IRQ. */
@@ -349,6 +364,7 @@ static void virtnet_read_mac(struct virtnet_info *vi)
 		return;
 	/* None, a group address or zero (V22): a random one, locally administered (IEEE 802, 8.4)
 	 */
+	vi->own_mac = true;
 	get_random_bytes(mac, ETH_ALEN);
 	mac[0] = (mac[0] & 0xfe) | 0x02;
 }
@@ -473,13 +489,16 @@ static void virtnet_features_stats(struct stats_sink *s, const char *prefix,
 		{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
 		{ VIRTIO_NET_F_STATUS, "status" },
 		{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
+		{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
+		{ VIRTIO_NET_F_GUEST_ANNOUNCE, "guest_announce" },
 		{ VIRTIO_NET_F_MQ, "mq" },
+		{ VIRTIO_NET_F_CTRL_MAC_ADDR, "ctrl_mac_addr" },
 		{ VIRTIO_RING_F_INDIRECT_DESC, "indirect" },
 		{ VIRTIO_RING_F_EVENT_IDX, "event_idx" },
 		{ VIRTIO_F_VERSION_1, "version_1" },
 		{ VIRTIO_F_RING_PACKED, "packed" },
 	};
-	char text[160] = "none";
+	char text[190] = "none";
 	int n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -527,6 +546,10 @@ void virtnet_get_stats(struct net_device *dev, struct stats_sink *s)
 	stats_u64(s, p, "interrupts", rx.interrupts + tx.interrupts);
 	stats_u64(s, p, "spurious", rx.spurious + tx.spurious);
 	stats_u64(s, p, "bad_used", rx.bad_used + tx.bad_used);
+	virtnet_ctrl_reap(vi);
+	stats_u64(s, p, "ctrl_commands", vi->ctrl.commands);
+	stats_u64(s, p, "ctrl_errors", vi->ctrl.errors);
+	stats_u64(s, p, "announces", vi->ctrl.announces);
 	stats_u64(s, p, "resets", vi->resets);
 	stats_u64(s, p, "resets_failed", vi->resets_failed);
 	stats_u64(s, p, "config_changes", vi->config_changes);

@@ -27,7 +27,7 @@
 
 /* 2.7.5.3: all but one descriptor into the table of `head`, which is then the buffer's only one. */
 static noinline u32 fill_indirect(struct vring_virtqueue *vvq, u32 head, const struct virtio_sg *sg,
-				  unsigned int n, u16 flags)
+				  unsigned int n, unsigned int out)
 {
 	size_t first = (size_t)head * vvq->indirect_pieces;
 	struct virtq_desc *table = &vvq->indirect[first];
@@ -36,9 +36,10 @@ static noinline u32 fill_indirect(struct vring_virtqueue *vvq, u32 head, const s
 	for (unsigned int i = 0; i < n; i++, sg++) {
 		table[i].addr = cpu_to_le64(sg->addr);
 		table[i].len = cpu_to_le32(sg->len);
-		table[i].flags = cpu_to_le16(i + 1 < n ? flags | VIRTQ_DESC_F_NEXT : flags);
+		table[i].flags = cpu_to_le16((i < out ? 0 : VIRTQ_DESC_F_WRITE) |
+					     (i + 1 < n ? VIRTQ_DESC_F_NEXT : 0));
 		table[i].next = cpu_to_le16((u16)(i + 1));
-		total += sg->len;
+		total += i < out ? 0 : sg->len;
 	}
 	vvq->desc[head].addr = cpu_to_le64(vvq->indirect_dma + first * sizeof(*table));
 	vvq->desc[head].len = cpu_to_le32(n * (u32)sizeof(*table));
@@ -50,40 +51,44 @@ static noinline u32 fill_indirect(struct vring_virtqueue *vvq, u32 head, const s
 /* VIRTIO 1.2, 2.7.13.1: fill the descriptors, then 2.7.13.2 and .3: expose their head. */
 static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virtqueue *vvq,
 							       const struct virtio_sg *sg,
-							       unsigned int n, void *token, bool in)
+							       unsigned int n, unsigned int out,
+							       void *token)
 {
-	u16 flags = in ? VIRTQ_DESC_F_WRITE : 0;
+	u16 last_flags = out == n ? 0 : VIRTQ_DESC_F_WRITE;
 	struct vring_desc_state *state = vvq->desc_state;
 	struct virtq_desc *desc = vvq->desc;
 	struct virtq_avail *avail = vvq->avail;
 	u16 avail_idx = vvq->avail_idx;
 	u32 head = vvq->free_head, i = head, total = 0;
 	unsigned int left = n;
+	bool in = out != n;
 
 	BUG_ON(n == 0 || !token);
 	if (unlikely(vvq->vq.detour))
-		return vvq->vq.broken ? -EIO : vring_packed_add(vvq, sg, n, token, in);
+		return vvq->vq.broken ? -EIO : vring_packed_add(vvq, sg, n, out, token);
 	if (unlikely(want_indirect(vvq, n)))
 		n = 1;
 	if (unlikely(vvq->vq.num_free < n))
 		return -ENOSPC;
 
 	if (unlikely(left > n)) {
-		total = fill_indirect(vvq, head, sg, left, flags);
+		total = fill_indirect(vvq, head, sg, left, out);
 	} else {
 		for (; unlikely(left > 1); left--, sg++) {
 			u16 next = state[i].next;
+			bool written = n - left >= out;
 
 			desc[i].addr = cpu_to_le64(sg->addr);
 			desc[i].len = cpu_to_le32(sg->len);
-			desc[i].flags = cpu_to_le16(flags | VIRTQ_DESC_F_NEXT);
+			desc[i].flags =
+				cpu_to_le16((written ? VIRTQ_DESC_F_WRITE : 0) | VIRTQ_DESC_F_NEXT);
 			desc[i].next = cpu_to_le16(next);
-			total += sg->len;
+			total += written ? sg->len : 0;
 			i = next;
 		}
 		desc[i].addr = cpu_to_le64(sg->addr);
 		desc[i].len = cpu_to_le32(sg->len);
-		desc[i].flags = cpu_to_le16(flags);
+		desc[i].flags = cpu_to_le16(last_flags);
 		total += sg->len;
 	}
 	i = state[i].next;
@@ -104,13 +109,19 @@ static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virt
 int virtqueue_add_outbuf(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int n,
 			 void *token)
 {
-	return virtqueue_add(to_vvq(vq), sg, n, token, false);
+	return virtqueue_add(to_vvq(vq), sg, n, n, token);
 }
 
 int virtqueue_add_inbuf(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int n,
 			void *token)
 {
-	return virtqueue_add(to_vvq(vq), sg, n, token, true);
+	return virtqueue_add(to_vvq(vq), sg, n, 0, token);
+}
+
+int virtqueue_add_sgs(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int out,
+		      unsigned int in, void *token)
+{
+	return virtqueue_add(to_vvq(vq), sg, out + in, out, token);
 }
 
 /* 2.7.10: does the device want to hear of the buffers from old to idx? */

@@ -136,6 +136,10 @@ int __must_check virtqueue_add_outbuf(struct virtqueue *vq, const struct virtio_
 int __must_check virtqueue_add_inbuf(struct virtqueue *vq, const struct virtio_sg *sg,
 				     unsigned int n, void *token);
 
+/* The same with `out` pieces to be read and behind them `in` to be written. */
+int __must_check virtqueue_add_sgs(struct virtqueue *vq, const struct virtio_sg *sg,
+				   unsigned int out, unsigned int in, void *token);
+
 /* True if the device wants to be told of what was added since the last call. */
 bool virtqueue_kick_prepare(struct virtqueue *vq);
 /* Rings the doorbell. False: broken. */

@@ -131,7 +131,7 @@ void *vring_split_detach(struct vring_virtqueue *vvq, u32 head);
 /* virtio_ring_packed.c: what the public calls of the same names do. */
 void vring_packed_init(struct vring_virtqueue *vvq);
 int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, unsigned int n,
-		     void *token, bool in);
+		     unsigned int out, void *token);
 bool vring_packed_kick_prepare(struct vring_virtqueue *vvq);
 void *vring_packed_get_buf(struct vring_virtqueue *vvq, u32 *len);
 void *vring_packed_detach(struct vring_virtqueue *vvq, u32 id);

@@ -58,14 +58,14 @@ void vring_packed_init(struct vring_virtqueue *vvq)
 /* ---- driver to device ---- */
 
 /* 2.8.1: the flags of a descriptor that becomes available at pos. */
-static inline u16 avail_flags(u16 pos, u16 flags)
+static inline u16 avail_flags(u16 pos, u32 flags)
 {
 	return (u16)(flags | (pos & POS_WRAP ? PACKED_DESC_F_AVAIL : PACKED_DESC_F_USED));
 }
 
 /* 2.8.7: all pieces into the table of that ID; NEXT is not used there. */
 static noinline u32 fill_packed_table(struct vring_virtqueue *vvq, u32 id,
-				      const struct virtio_sg *sg, unsigned int n, u16 flags)
+				      const struct virtio_sg *sg, unsigned int n, unsigned int out)
 {
 	struct virtq_packed_desc *table =
 		(struct virtq_packed_desc *)vvq->indirect + (size_t)id * vvq->indirect_pieces;
@@ -75,9 +75,9 @@ static noinline u32 fill_packed_table(struct vring_virtqueue *vvq, u32 id,
 		table[i] = (struct virtq_packed_desc){
 			.addr = cpu_to_le64(sg->addr),
 			.len = cpu_to_le32(sg->len),
-			.flags = cpu_to_le16(flags),
+			.flags = cpu_to_le16(i < out ? 0 : VIRTQ_DESC_F_WRITE),
 		};
-		total += sg->len;
+		total += i < out ? 0 : sg->len;
 	}
 	vvq->vq.indirect++;
 	return total;
@@ -92,9 +92,9 @@ static inline void write_desc(struct virtq_packed_desc *d, dma_addr_t addr, u32 
 
 /* 2.8.21: all descriptors, then the flags of the first, which expose them. */
 int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, unsigned int n,
-		     void *token, bool in)
+		     unsigned int out, void *token)
 {
-	u16 flags = in ? VIRTQ_DESC_F_WRITE : 0, pos = vvq->p.next_avail, head_flags;
+	u16 pos = vvq->p.next_avail, head_flags;
 	struct virtq_packed_desc *head = &vvq->p.desc[POS_IDX(pos)], *d = head;
 	u32 id = vvq->free_head, total = 0;
 	unsigned int ndesc = want_indirect(vvq, n) ? 1 : n;
@@ -104,20 +104,22 @@ int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, un
 	if (unlikely(ndesc < n)) {
 		size_t first = (size_t)id * vvq->indirect_pieces;
 
-		total = fill_packed_table(vvq, id, sg, n, flags);
+		total = fill_packed_table(vvq, id, sg, n, out);
 		write_desc(head, vvq->indirect_dma + first * sizeof(*head), n * (u32)sizeof(*head),
 			   id);
 		head_flags = avail_flags(pos, VIRTQ_DESC_F_INDIRECT);
 		pos = advance(vvq, pos, 1);
 	} else {
-		head_flags = avail_flags(pos, n > 1 ? flags | VIRTQ_DESC_F_NEXT : flags);
+		head_flags = avail_flags(pos, (out ? 0 : VIRTQ_DESC_F_WRITE) |
+						      (n > 1 ? VIRTQ_DESC_F_NEXT : 0));
 		for (unsigned int i = 0; i < n; i++, sg++) {
 			d = &vvq->p.desc[POS_IDX(pos)];
 			write_desc(d, sg->addr, sg->len, id);
 			if (i)
 				d->flags = cpu_to_le16(avail_flags(
-					pos, i + 1 < n ? flags | VIRTQ_DESC_F_NEXT : flags));
-			total += sg->len;
+					pos, (i < out ? 0 : VIRTQ_DESC_F_WRITE) |
+						     (i + 1 < n ? VIRTQ_DESC_F_NEXT : 0)));
+			total += i < out ? 0 : sg->len;
 			pos = advance(vvq, pos, 1);
 		}
 	}
@@ -125,7 +127,7 @@ int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, un
 	vvq->vq.num_free -= (u16)ndesc;
 	vvq->in_flight++;
 	vvq->desc_state[id].token = token;
-	vvq->desc_state[id].in_len = in ? total : 0;
+	vvq->desc_state[id].in_len = total;
 	vvq->desc_state[id].ndesc = (u16)ndesc;
 	vvq->p.next_avail = pos;
 	vvq->p.added += (u16)ndesc;

@@ -25,6 +25,8 @@ void lwip_attach(struct net_device *dev);
 /* A frame from the driver; owns pkt. */
 void lwip_input(struct pkt_buf *pkt);
 void lwip_carrier_changed(struct net_device *dev);
+/* A gratuitous ARP, and reports of our multicast groups: whoever relays learns where we are. */
+void lwip_notify_peers(struct net_device *dev);
 
 /* ---- filter.c, filter6.c: what lwIP must not see ---- */
 

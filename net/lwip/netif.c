@@ -17,6 +17,7 @@
 
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
+#include "lwip/mld6.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
 #include "lwip/prot/ip.h"
@@ -338,6 +339,16 @@ void lwip_carrier_changed(struct net_device *dev)
 		&lwip_netif); /* announces addresses, repeats DHCP and router solicitation */
 	lwip_timer_kick(LWIP_TIMER_DHCP_FINE);
 	lwip_timer_kick(LWIP_TIMER_ND6);
+	lwip_timer_kick(LWIP_TIMER_MLD6);
+}
+
+void lwip_notify_peers(struct net_device *dev)
+{
+	if (dev->rx_handler_data != &lwip_netif)
+		return;
+	if (!ip4_addr_isany(netif_ip4_addr(&lwip_netif)))
+		etharp_gratuitous(&lwip_netif);
+	mld6_report_groups(&lwip_netif);
 	lwip_timer_kick(LWIP_TIMER_MLD6);
 }
 

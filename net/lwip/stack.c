@@ -93,6 +93,7 @@ static const struct net_stack_ops lwip_stack_ops = {
 	.netdev_added = netdev_added,
 	.receive = lwip_input,
 	.carrier_changed = lwip_carrier_changed,
+	.notify_peers = lwip_notify_peers,
 };
 
 void lwip_stack_init(void)

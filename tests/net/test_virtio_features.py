@@ -6,7 +6,7 @@ from lib.ping import assert_answers, assert_lossless, ping
 
 MIB = 1 << 20
 # word of the command line -> what is needed of the device
-WORDS = {"event_idx": "", "indirect": "", "packed": "packed=on,disable-legacy=on"}
+WORDS = {"event_idx": "", "indirect": "", "ctrl_vq": "", "packed": "packed=on,disable-legacy=on"}
 PACKED = WORDS["packed"]
 
 

@@ -16,8 +16,8 @@ test_net_dev_SRCS := tests/unit/test_net_dev.c $(HOST_NET_SRCS) tests/fake/fake_
 test_gro_SRCS := tests/unit/test_gro.c $(HOST_NET_SRCS) tests/fake/fake_kernel.c
 test_pkt_filter_SRCS := tests/unit/test_pkt_filter.c net/pkt_filter.c kernel/debugfs.c tests/fake/fake_kernel.c
 test_pcapng_SRCS := tests/unit/test_pcapng.c net/pcapng.c tests/fake/fake_kernel.c
-test_virtio_net_SRCS := tests/unit/test_virtio_net.c drivers/net/virtio_net.c \
-	drivers/net/virtio_net_probe.c drivers/virtio/virtio.c $(HOST_NET_SRCS) $(FAKE_RING_SRCS)
+test_virtio_net_SRCS := tests/unit/test_virtio_net.c $(wildcard drivers/net/virtio_net*.c) \
+	drivers/virtio/virtio.c $(HOST_NET_SRCS) $(FAKE_RING_SRCS)
 
 # gcc's TSan does not model fences and warns of it. It need not: what they order is not data, but who
 # sleeps; release and acquire order the data.

@@ -52,7 +52,7 @@ static void stack_ignore(struct net_device *d)
 	(void)d;
 }
 
-static const struct net_stack_ops stack = { stack_ignore, stack_receive, stack_ignore };
+static const struct net_stack_ops stack = { stack_ignore, stack_receive, stack_ignore, NULL };
 
 /* ---- what goes in ---- */
 

@@ -253,6 +253,25 @@ static void test_link_down_and_up(void **state)
 	assert_int_equal(get_unaligned_be16(fx_tx[0].bytes + 12), 0x0806);
 }
 
+/* The same without a change of the link: a gratuitous ARP, and nothing before there is an address.
+ */
+static void test_notify_peers(void **state)
+{
+	static const u8 broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	unsigned int before;
+
+	(void)state;
+	fake_time_advance(10 * NSEC_PER_SEC);
+	before = fx_nr_tx;
+	netdev_notify_peers(&fx_dev);
+	assert_true(fx_nr_tx > before);
+	assert_memory_equal(fx_tx[before].bytes, broadcast, 6);
+	assert_int_equal(get_unaligned_be16(fx_tx[before].bytes + 12), 0x0806);
+	/* Sender and target are the same. */
+	assert_memory_equal(fx_tx[before].bytes + 28, fx_tx[before].bytes + 38, 4);
+	fake_time_advance(10 * NSEC_PER_SEC);
+}
+
 /* ---- memory ---- */
 
 static void test_memp_limits(void **state)
@@ -377,6 +396,7 @@ int run_glue_tests(void)
 		FX_TEST(test_chains),
 		FX_TEST(test_transmit_failures),
 		FX_TEST(test_link_down_and_up),
+		FX_TEST(test_notify_peers),
 		FX_TEST(test_memp_limits),
 		FX_TEST(test_mem_limit),
 		FX_TEST(test_isn),

@@ -50,7 +50,7 @@ static const struct net_device_ops drv_ops = { .ndo_open = drv_open, .ndo_start_
 
 /* ---- a stack ---- */
 
-static unsigned int received, added, carriers;
+static unsigned int received, added, carriers, notified;
 static bool answers; /* each frame with one of its own */
 
 static struct pkt_buf *packet(u32 len);
@@ -75,7 +75,14 @@ static void stack_carrier(struct net_device *d)
 	carriers++;
 }
 
-static const struct net_stack_ops stack = { stack_added, stack_receive, stack_carrier };
+static void stack_notify_peers(struct net_device *d)
+{
+	assert_true(netif_carrier_ok(d));
+	notified++;
+}
+
+static const struct net_stack_ops stack = { stack_added, stack_receive, stack_carrier,
+					    stack_notify_peers };
 
 /* ---- packets ---- */
 
@@ -102,7 +109,7 @@ static int setup(void **state)
 {
 	(void)state;
 	fake_kernel_reset();
-	received = added = carriers = 0;
+	received = added = carriers = notified = 0;
 	room = 4000;
 	memset(&dev.stats, 0, sizeof(dev.stats));
 	dev.tx_stopped = false;
@@ -343,7 +350,11 @@ static void test_refusals(void **state)
 	netif_carrier_off(&dev);
 	assert_int_equal(dev_queue_xmit(packet(60)), -EIO);
 	assert_int_equal(dev.stats.tx_dropped_down, 1);
+	netdev_notify_peers(&dev); /* nobody hears it */
+	assert_int_equal(notified, 0);
 	netif_carrier_on(&dev);
+	netdev_notify_peers(&dev);
+	assert_int_equal(notified, 1);
 	assert_int_equal(carriers, 2);
 	assert_int_equal(nr_ring, 1);
 }

@@ -28,7 +28,7 @@
 
 static const u8 our_mac[ETH_ALEN] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 
-static struct fake_virtio devs[128]; /* a device stays registered for good: each test has its own */
+static struct fake_virtio devs[192]; /* a device stays registered for good: each test has its own */
 static struct fake_virtio *dev;
 static struct virtnet_info *vi;
 static unsigned int nr_devs;
@@ -101,13 +101,22 @@ static void stack_added(struct net_device *nd)
 	(void)nd;
 }
 
+static unsigned int notified_peers;
+
+static void stack_notify_peers(struct net_device *nd)
+{
+	(void)nd;
+	notified_peers++;
+}
+
 static void stack_carrier(struct net_device *nd)
 {
 	(void)nd;
 	carrier_changes++;
 }
 
-static const struct net_stack_ops stack = { stack_added, stack_receive, stack_carrier };
+static const struct net_stack_ops stack = { stack_added, stack_receive, stack_carrier,
+					    stack_notify_peers };
 
 /* ---- the device below ---- */
 
@@ -932,6 +941,188 @@ static void test_synchronous_device(void **state)
 	assert_int_equal(stat("qdisc"), 0);
 }
 
+/* ---- the control queue ---- */
+
+#define CTRL 2
+#define CTRL_FEATURES                                                                        \
+	(F(VIRTIO_NET_F_CTRL_VQ) | F(VIRTIO_NET_F_CTRL_RX) | F(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
+	 F(VIRTIO_NET_F_GUEST_ANNOUNCE))
+
+static u8 ctrl_said[32][8]; /* class, command, data */
+static unsigned int nr_ctrl_said;
+static u8 ctrl_ack;
+static bool ctrl_silent;
+
+/* Executes commands inside the doorbell, as QEMU does. */
+static void ctrl_device(struct fake_virtio *d, unsigned int q)
+{
+	struct fake_buf buf;
+
+	if (q != CTRL || ctrl_silent)
+		return;
+	(void)fake_vring_enable_notify(&d->vq[CTRL].ring);
+	while (fake_vring_pop(&d->vq[CTRL].ring, &buf)) {
+		assert_true(buf.out_len >= 2 && buf.out_len <= 8);
+		assert_int_equal(buf.in_len, 1);
+		fake_buf_read(&buf, ctrl_said[nr_ctrl_said++], 8);
+		fake_buf_write(&buf, &ctrl_ack, 1);
+		fake_vring_push(&d->vq[CTRL].ring, buf.head, 1);
+		(void)fake_vring_enable_notify(&d->vq[CTRL].ring);
+	}
+}
+
+static void boot_ctrl(u64 features)
+{
+	nr_ctrl_said = notified_peers = 0;
+	memset(ctrl_said, 0, sizeof(ctrl_said));
+	prepare(features);
+	dev->on_notify = ctrl_device;
+	assert_int_equal(probe(), 0);
+}
+
+static void expect_said(unsigned int n, u8 class, u8 cmd, const void *data, size_t len)
+{
+	assert_true(n < nr_ctrl_said);
+	assert_int_equal(ctrl_said[n][0], class);
+	assert_int_equal(ctrl_said[n][1], cmd);
+	assert_memory_equal(&ctrl_said[n][2], data, len);
+}
+
+/* Split and packed: all multicast, and nobody else's unicast. */
+static void test_ctrl_rx_mode(void **state)
+{
+	(void)state;
+	ctrl_ack = 0;
+	ctrl_silent = false;
+	for (unsigned int n = 0; n < 8; n++) {
+		boot_ctrl(MODERN | CTRL_FEATURES | ring_features(n));
+		assert_int_equal(nr_ctrl_said, 2);
+		expect_said(0, 0, 1, "\1", 1);
+		expect_said(1, 0, 0, "\0", 1);
+		assert_int_equal(stat("ctrl_commands"), 2);
+		assert_int_equal(stat("ctrl_errors"), 0);
+		check_no_leak();
+	}
+}
+
+/* An address of our own making: the device is told, and left promiscuous in case it did not listen.
+ */
+static void test_ctrl_own_mac(void **state)
+{
+	(void)state;
+	boot_ctrl((MODERN & ~F(VIRTIO_NET_F_MAC)) | CTRL_FEATURES);
+	assert_int_equal(nr_ctrl_said, 2);
+	expect_said(0, 1, 1, vi->dev.dev_addr, ETH_ALEN);
+	expect_said(1, 0, 1, "\1", 1);
+	boot_ctrl((MODERN & ~F(VIRTIO_NET_F_MAC)) | F(VIRTIO_NET_F_CTRL_VQ) |
+		  F(VIRTIO_NET_F_CTRL_RX));
+	assert_int_equal(nr_ctrl_said, 1);
+	expect_said(0, 0, 1, "\1", 1);
+}
+
+static void test_ctrl_masked(void **state)
+{
+	(void)state;
+	assert_int_equal(fake_cmdline("virtio_net.ctrl_vq", "0"), 0);
+	boot_ctrl(MODERN | CTRL_FEATURES);
+	assert_int_equal(dev->accepted, MODERN);
+	assert_int_equal(dev->nvqs, 2);
+	assert_int_equal(fake_cmdline("virtio_net.ctrl_vq", "1"), 0);
+	/* 5.1.3.1: not without the queue, whatever is offered. */
+	boot_ctrl(MODERN | (CTRL_FEATURES & ~F(VIRTIO_NET_F_CTRL_VQ)));
+	assert_int_equal(dev->accepted, MODERN);
+	boot_ctrl(MODERN | F(VIRTIO_NET_F_CTRL_VQ));
+	assert_int_equal(dev->nvqs, 3);
+	assert_int_equal(nr_ctrl_said, 0);
+}
+
+static void say_status(u16 status)
+{
+	fake_virtio_config_write(dev, offsetof(struct virtio_net_config, status), &status,
+				 sizeof(status));
+	do_softirq();
+}
+
+static void test_ctrl_announce(void **state)
+{
+	(void)state;
+	boot_ctrl(MODERN | CTRL_FEATURES);
+	say_status(VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(notified_peers, 1);
+	assert_int_equal(nr_ctrl_said, 3);
+	expect_said(2, 3, 0, "", 0);
+	assert_int_equal(stat("announces"), 1);
+	say_status(VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(nr_ctrl_said, 3);
+	/* A bit that was not negotiated means nothing. */
+	boot_ctrl(MODERN | F(VIRTIO_NET_F_CTRL_VQ));
+	say_status(VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(notified_peers, 0);
+	assert_int_equal(nr_ctrl_said, 0);
+}
+
+static void test_ctrl_refused(void **state)
+{
+	(void)state;
+	ctrl_ack = 1;
+	boot_ctrl(MODERN | CTRL_FEATURES);
+	ctrl_ack = 0;
+	assert_int_equal(stat("ctrl_errors"), 2);
+	assert_true(fake_log_has("command 0.1 refused"));
+	assert_true(dev_send((u8[60]){ 0 }, 60));
+	assert_int_equal(received, 1);
+}
+
+/* A device that does not answer costs no time, and no more than the commands that wait for it. */
+static void test_ctrl_silent(void **state)
+{
+	u64 before = 0;
+
+	(void)state;
+	ctrl_silent = true;
+	boot_ctrl(MODERN | CTRL_FEATURES);
+	before = ktime_get();
+	for (unsigned int i = 0; i < 10; i++)
+		say_status(VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(ktime_get(), before);
+	assert_int_equal(stat("ctrl_commands"), 4);
+	assert_int_equal(stat("ctrl_errors"), 8);
+	/* It wakes up. */
+	ctrl_silent = false;
+	ctrl_device(dev, CTRL);
+	assert_int_equal(nr_ctrl_said, 4);
+	say_status(VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(nr_ctrl_said, 5);
+	assert_int_equal(stat("ctrl_errors"), 8);
+
+	/* Asleep again, and then reset: what was on its way is forgotten, and the mode said anew.
+	 */
+	ctrl_silent = true;
+	say_status(VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	ctrl_silent = false;
+	fake_virtio_needs_reset(dev);
+	do_softirq();
+	fake_time_advance(NSEC_PER_SEC);
+	assert_int_equal(stat("resets"), 1);
+	expect_said(nr_ctrl_said - 2, 0, 0, "\0", 1);
+}
+
+/* A control queue that lies is a reset like that of any other queue. */
+static void test_ctrl_broken(void **state)
+{
+	(void)state;
+	ctrl_silent = true;
+	boot_ctrl(MODERN | CTRL_FEATURES);
+	fake_vring_push_raw(&dev->vq[CTRL].ring, 777, 1);
+	ctrl_silent = false;
+	say_status(VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	fake_time_advance(NSEC_PER_SEC);
+	assert_int_equal(stat("resets"), 1);
+	say_status(VIRTIO_NET_S_LINK_UP);
+	assert_true(dev_send((u8[60]){ 0 }, 60));
+	assert_int_equal(received, 1);
+}
+
 /* ---- link ---- */
 
 static void set_link(u16 status)
@@ -1252,6 +1443,13 @@ int main(void)
 		TEST(test_full_ring_by_features),
 		TEST(test_broken_packed_ring),
 		TEST(test_synchronous_device),
+		TEST(test_ctrl_rx_mode),
+		TEST(test_ctrl_own_mac),
+		TEST(test_ctrl_masked),
+		TEST(test_ctrl_announce),
+		TEST(test_ctrl_refused),
+		TEST(test_ctrl_silent),
+		TEST(test_ctrl_broken),
 		TEST(test_link),
 		TEST(test_link_down_drops_the_queue),
 		TEST(test_link_down_at_boot),
