@@ -64,8 +64,6 @@ static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virt
 	bool in = out != n;
 
 	BUG_ON(n == 0 || !token);
-	if (unlikely(vvq->vq.detour))
-		return vvq->vq.broken ? -EIO : vring_packed_add(vvq, sg, n, out, token);
 	if (unlikely(want_indirect(vvq, n)))
 		n = 1;
 	if (unlikely(vvq->vq.num_free < n))
@@ -106,22 +104,28 @@ static inline __attribute__((always_inline)) int virtqueue_add(struct vring_virt
 	return 0;
 }
 
+int virtqueue_add_sgs(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int out,
+		      unsigned int in, void *token)
+{
+	if (unlikely(vq->detour))
+		return vring_detour_add(to_vvq(vq), sg, out + in, out, token);
+	return virtqueue_add(to_vvq(vq), sg, out + in, out, token);
+}
+
 int virtqueue_add_outbuf(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int n,
 			 void *token)
 {
+	if (unlikely(vq->detour))
+		return vring_detour_add(to_vvq(vq), sg, n, n, token);
 	return virtqueue_add(to_vvq(vq), sg, n, n, token);
 }
 
 int virtqueue_add_inbuf(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int n,
 			void *token)
 {
+	if (unlikely(vq->detour))
+		return vring_detour_add(to_vvq(vq), sg, n, 0, token);
 	return virtqueue_add(to_vvq(vq), sg, n, 0, token);
-}
-
-int virtqueue_add_sgs(struct virtqueue *vq, const struct virtio_sg *sg, unsigned int out,
-		      unsigned int in, void *token)
-{
-	return virtqueue_add(to_vvq(vq), sg, out + in, out, token);
 }
 
 /* 2.7.10: does the device want to hear of the buffers from old to idx? */
@@ -144,7 +148,7 @@ bool virtqueue_kick_prepare(struct virtqueue *vq)
 	u16 idx = vvq->avail_idx, old = vvq->kicked_idx;
 
 	if (unlikely(vq->detour))
-		return !vq->broken && vring_packed_kick_prepare(vvq);
+		return vring_detour_kick_prepare(vvq);
 	if (old == idx)
 		return false;
 	vvq->kicked_idx = idx;
@@ -237,7 +241,7 @@ void *virtqueue_get_buf(struct virtqueue *vq, u32 *len)
 	u32 id, used_len;
 
 	if (unlikely(vq->detour))
-		return vq->broken ? NULL : vring_packed_get_buf(vvq, len);
+		return vring_detour_get_buf(vvq, len);
 	if (!vring_more_used(vvq))
 		return NULL;
 

@@ -128,12 +128,15 @@ static inline bool want_indirect(const struct vring_virtqueue *vvq, unsigned int
 /* virtio_ring.c: takes the buffer back from the split ring, whatever became of it. */
 void *vring_split_detach(struct vring_virtqueue *vvq, u32 head);
 
-/* virtio_ring_packed.c: what the public calls of the same names do. */
+/*
+ * virtio_ring_packed.c: what the public calls of the same names do. Those called detour are for any
+ * ring that is broken, too.
+ */
 void vring_packed_init(struct vring_virtqueue *vvq);
-int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, unsigned int n,
+int vring_detour_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, unsigned int n,
 		     unsigned int out, void *token);
-bool vring_packed_kick_prepare(struct vring_virtqueue *vvq);
-void *vring_packed_get_buf(struct vring_virtqueue *vvq, u32 *len);
+bool vring_detour_kick_prepare(struct vring_virtqueue *vvq);
+void *vring_detour_get_buf(struct vring_virtqueue *vvq, u32 *len);
 void *vring_packed_detach(struct vring_virtqueue *vvq, u32 id);
 void vring_packed_disable_cb(struct vring_virtqueue *vvq);
 bool vring_packed_enable_cb(struct vring_virtqueue *vvq, u16 skip);

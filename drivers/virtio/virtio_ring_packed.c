@@ -15,6 +15,7 @@
 #define pr_fmt(fmt) "virtio_ring: " fmt
 
 #include "drivers/virtio/virtio_ring_internal.h"
+#include "kernel/bug.h"
 #include "kernel/lib/byteorder.h"
 #include "kernel/lib/errno.h"
 
@@ -91,7 +92,7 @@ static inline void write_desc(struct virtq_packed_desc *d, dma_addr_t addr, u32 
 }
 
 /* 2.8.21: all descriptors, then the flags of the first, which expose them. */
-int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, unsigned int n,
+int vring_detour_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, unsigned int n,
 		     unsigned int out, void *token)
 {
 	u16 pos = vvq->p.next_avail, head_flags;
@@ -99,7 +100,10 @@ int vring_packed_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, un
 	u32 id = vvq->free_head, total = 0;
 	unsigned int ndesc = want_indirect(vvq, n) ? 1 : n;
 
-	if (vvq->vq.num_free < ndesc)
+	BUG_ON(n == 0 || !token);
+	if (unlikely(vvq->vq.broken))
+		return -EIO;
+	if (unlikely(vvq->vq.num_free < ndesc))
 		return -ENOSPC;
 	if (unlikely(ndesc < n)) {
 		size_t first = (size_t)id * vvq->indirect_pieces;
@@ -145,12 +149,12 @@ static bool device_wants_kick(const struct vring_virtqueue *vvq, u16 event)
 	return off < num && behind - 1 < vvq->p.added;
 }
 
-bool vring_packed_kick_prepare(struct vring_virtqueue *vvq)
+bool vring_detour_kick_prepare(struct vring_virtqueue *vvq)
 {
 	bool wanted = true;
 	u32 event;
 
-	if (vvq->p.added == 0)
+	if (unlikely(vvq->vq.broken) || vvq->p.added == 0)
 		return false;
 	/* The flags must be out before we look whether the device sleeps. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -204,15 +208,15 @@ static void set_driver_event(struct vring_virtqueue *vvq, u32 event)
 	__atomic_store_n(vvq->p.driver_event, cpu_to_le32(event), __ATOMIC_RELAXED);
 }
 
-void *vring_packed_get_buf(struct vring_virtqueue *vvq, u32 *len)
+void *vring_detour_get_buf(struct vring_virtqueue *vvq, u32 *len)
 {
 	u16 pos = vvq->p.last_used;
 	const struct virtq_packed_desc *d = &vvq->p.desc[POS_IDX(pos)];
 	u32 id, used_len;
 
-	/* With nothing in flight nothing can be used, whatever the flags say. */
-	if (!is_used(vvq, pos))
+	if (unlikely(vvq->vq.broken) || !is_used(vvq, pos))
 		return NULL;
+	/* With nothing in flight nothing can be used, whatever the flags say. */
 	if (unlikely(!vvq->in_flight)) {
 		BAD_RING(vvq, "a used descriptor at %u, with none in flight", POS_IDX(pos));
 		return NULL;
