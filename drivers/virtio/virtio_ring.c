@@ -142,7 +142,7 @@ static inline bool device_wants_kick(const struct vring_virtqueue *vvq, u16 idx,
 	return !(le16_to_cpu(flags) & VIRTQ_USED_F_NO_NOTIFY);
 }
 
-bool virtqueue_kick_prepare(struct virtqueue *vq)
+static inline __attribute__((always_inline)) bool kick_prepare(struct virtqueue *vq)
 {
 	struct vring_virtqueue *vvq = to_vvq(vq);
 	u16 idx = vvq->avail_idx, old = vvq->kicked_idx;
@@ -164,6 +164,11 @@ bool virtqueue_kick_prepare(struct virtqueue *vq)
 	return true;
 }
 
+bool virtqueue_kick_prepare(struct virtqueue *vq)
+{
+	return kick_prepare(vq);
+}
+
 noinline bool virtqueue_notify(struct virtqueue *vq)
 {
 	if (unlikely(vq->broken))
@@ -178,7 +183,7 @@ noinline bool virtqueue_notify(struct virtqueue *vq)
 
 bool virtqueue_kick(struct virtqueue *vq)
 {
-	if (virtqueue_kick_prepare(vq))
+	if (kick_prepare(vq))
 		return virtqueue_notify(vq);
 	return !vq->broken;
 }
@@ -282,6 +287,16 @@ void virtqueue_disable_cb(struct virtqueue *vq)
 	}
 }
 
+static inline __attribute__((always_inline)) bool more_used(const struct virtqueue *vq)
+{
+	const struct vring_virtqueue *vvq = to_vvq(vq);
+
+	if (unlikely(vq->detour))
+		return !vq->broken && vring_packed_more_used(vvq);
+	return vvq->last_used_idx !=
+	       le16_to_cpu(__atomic_load_n(&vvq->used->idx, __ATOMIC_ACQUIRE));
+}
+
 /* 2.7.14: interrupts on, for what is used beyond the next `skip` buffers. */
 static inline void vring_enable_cb(struct vring_virtqueue *vvq, u16 skip)
 {
@@ -309,7 +324,7 @@ bool virtqueue_enable_cb(struct virtqueue *vq)
 	if (unlikely(vvq->packed))
 		return vring_packed_enable_cb(vvq, 0);
 	vring_enable_cb(vvq, 0);
-	return !virtqueue_more_used(vq);
+	return !more_used(vq);
 }
 
 bool virtqueue_enable_cb_delayed(struct virtqueue *vq)
@@ -328,12 +343,7 @@ bool virtqueue_enable_cb_delayed(struct virtqueue *vq)
 
 bool virtqueue_more_used(const struct virtqueue *vq)
 {
-	const struct vring_virtqueue *vvq = to_vvq(vq);
-
-	if (unlikely(vq->detour))
-		return !vq->broken && vring_packed_more_used(vvq);
-	return vvq->last_used_idx !=
-	       le16_to_cpu(__atomic_load_n(&vvq->used->idx, __ATOMIC_ACQUIRE));
+	return more_used(vq);
 }
 
 irqreturn_t vring_interrupt(int irq, void *dev_id)
@@ -341,7 +351,7 @@ irqreturn_t vring_interrupt(int irq, void *dev_id)
 	struct virtqueue *vq = dev_id;
 
 	(void)irq;
-	if (!virtqueue_more_used(vq)) {
+	if (!more_used(vq)) {
 		vq->spurious++;
 		return IRQ_NONE;
 	}
