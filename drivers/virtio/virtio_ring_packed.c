@@ -105,7 +105,12 @@ int vring_detour_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, un
 		return -EIO;
 	if (unlikely(vvq->vq.num_free < ndesc))
 		return -ENOSPC;
-	if (unlikely(ndesc < n)) {
+	if (likely(n == 1)) {
+		write_desc(head, sg->addr, sg->len, id);
+		head_flags = avail_flags(pos, out ? 0 : VIRTQ_DESC_F_WRITE);
+		total = out ? 0 : sg->len;
+		pos = advance(vvq, pos, 1);
+	} else if (unlikely(ndesc < n)) {
 		size_t first = (size_t)id * vvq->indirect_pieces;
 
 		total = fill_packed_table(vvq, id, sg, n, out);
@@ -114,8 +119,7 @@ int vring_detour_add(struct vring_virtqueue *vvq, const struct virtio_sg *sg, un
 		head_flags = avail_flags(pos, VIRTQ_DESC_F_INDIRECT);
 		pos = advance(vvq, pos, 1);
 	} else {
-		head_flags = avail_flags(pos, (out ? 0 : VIRTQ_DESC_F_WRITE) |
-						      (n > 1 ? VIRTQ_DESC_F_NEXT : 0));
+		head_flags = avail_flags(pos, (out ? 0 : VIRTQ_DESC_F_WRITE) | VIRTQ_DESC_F_NEXT);
 		for (unsigned int i = 0; i < n; i++, sg++) {
 			d = &vvq->p.desc[POS_IDX(pos)];
 			write_desc(d, sg->addr, sg->len, id);
