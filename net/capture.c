@@ -108,8 +108,13 @@ void capture_rx(const struct pkt_buf *pkt, const struct pkt_parts *p)
 	if (!pkt_filter_match(&capture.filter, p))
 		return;
 	to = put(len, pkt->len, pkt->journey, false);
-	if (to)
-		memcpy(to, pkt->data, len);
+	for (; to && len; pkt = pkt->frag_list) {
+		u32 n = min(pkt->len - pkt->data_len, len);
+
+		memcpy(to, pkt->data, n);
+		to += n;
+		len -= n;
+	}
 }
 
 void capture_tx(const struct pkt_buf *pkt)

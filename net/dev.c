@@ -175,7 +175,7 @@ noinline int dev_queue_xmit(struct pkt_buf *pkt)
 	trace_xmit(pkt);
 	if (unlikely(!dev->carrier))
 		return dev_drop(pkt, &dev->stats.tx_dropped_down, -EIO);
-	if (unlikely(pkt->len > dev->mtu + ETH_HLEN))
+	if (unlikely(pkt->len > dev->mtu + ETH_HLEN && !pkt->gso_size))
 		return dev_drop(pkt, &dev->stats.tx_dropped_too_long, -EMSGSIZE);
 
 	if (likely(dev->qdisc.qlen == 0 && !netif_tx_queue_stopped(dev))) {

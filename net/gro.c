@@ -202,10 +202,15 @@ static void gro_complete(struct napi_struct *napi, struct pkt_buf *pkt)
 	gro_normal_one(napi, pkt);
 }
 
-void napi_gro_flush(struct napi_struct *napi)
+static void gro_complete_all(struct napi_struct *napi)
 {
 	while (!list_empty(&napi->gro_list))
 		gro_complete(napi, list_first_entry(&napi->gro_list, struct pkt_buf, list));
+}
+
+void napi_gro_flush(struct napi_struct *napi)
+{
+	gro_complete_all(napi);
 	gro_normal_list(napi, false);
 }
 
@@ -266,6 +271,12 @@ noinline void napi_gro_receive(struct napi_struct *napi, struct pkt_buf *pkt)
 	struct gro_view v, h;
 
 	trace_rx(pkt);
+	/* What the device has merged is large enough; it must only not overtake. */
+	if (unlikely(pkt->frag_list)) {
+		gro_complete_all(napi);
+		gro_normal_one(napi, pkt);
+		return;
+	}
 	if (!pkt->dev->gro || !gro_view(pkt, &v)) {
 		gro_normal_one(napi, pkt);
 		return;

@@ -21,6 +21,11 @@
 
 #define NAPI_POLL_WEIGHT 64
 
+/* net_device.features, masks: what the device does for us with what is sent (Linux's names). */
+#define NETIF_F_HW_CSUM 1u /* completes a TCP or UDP checksum: CHECKSUM_PARTIAL */
+#define NETIF_F_TSO 2u     /* cuts TCP over IPv4: gso_size */
+#define NETIF_F_TSO6 4u    /* and over IPv6 */
+
 #define NAPI_STATE_SCHED 1ul  /* on a poll list, or being polled */
 #define NAPI_STATE_MISSED 2ul /* scheduled again meanwhile: poll once more */
 
@@ -84,7 +89,8 @@ struct net_device {
 	char name[IFNAMSIZ];
 	char stats_prefix[IFNAMSIZ + 1]; /* "eth0_" */
 	u8 dev_addr[ETH_ALEN];
-	u32 mtu; /* payload bytes of one frame */
+	u32 mtu;      /* payload bytes of one frame */
+	u32 features; /* NETIF_F_* */
 	const struct net_device_ops *netdev_ops;
 	struct net_device_stats stats;
 	struct Qdisc qdisc;

@@ -63,6 +63,7 @@ static struct pkt_buf *pool_get(struct pkt_pool *pool, void (*destructor)(struct
 	pkt->nr_frags = 0;
 	pkt->in_use = true;
 	pkt->headroom = 0;
+	pkt->offloads = 0;
 	pkt->frag_list = NULL;
 	return pkt;
 }
@@ -128,7 +129,6 @@ struct pkt_buf *pkt_alloc_rx(struct pkt_pool *pool)
 		pkt->data = (u8 *)pkt_priv(pkt) + PKT_PRIV_SIZE + PKT_HEADROOM;
 		pkt->data_len = 0;
 		pkt->gso_segs = 0;
-		pkt->ip_summed = CHECKSUM_NONE;
 	}
 	return pkt;
 }

@@ -25,9 +25,15 @@ struct pkt_pool;
 /* In front of a frame: virtio_net_hdr (12) rounded up so that the IP header is 4-byte aligned. */
 #define PKT_HEADROOM 18
 
-/* Linux's words for what is known of a received packet's TCP checksum. */
+/*
+ * Linux's words for what is known of a packet's TCP or UDP checksum, or is still to be done. Never
+ * said of a fragment's.
+ */
 #define CHECKSUM_NONE 0
-#define CHECKSUM_UNNECESSARY 1 /* verified; after a merge, not even right in the header */
+/* Receive: verified, or it never left this machine; not even right in the header, perhaps. */
+#define CHECKSUM_UNNECESSARY 1
+/* Transmit: the sum from csum_start to the end belongs where csum_offset says, behind it. */
+#define CHECKSUM_PARTIAL 3
 
 struct pkt_frag {
 	const void *addr;
@@ -46,14 +52,14 @@ struct pkt_buf {
 	u32 len;      /* bytes of the whole frame, data_len included */
 	u32 data_len; /* receive: of them, the bytes in frag_list */
 	/*
-	 * Receive: further pieces of the payload, each a packet of its own linked by this member,
-	 * which GRO took off their headers. The whole is one packet with one owner.
+	 * Receive: further pieces of the payload, each a packet of its own linked by this member:
+	 * what GRO took off its headers, or a large frame's further buffers. The whole is one
+	 * packet with one owner.
 	 */
 	struct pkt_buf *frag_list;
 	u16 gso_segs; /* receive: frames that this one was merged of; 0: it is one */
 	u16 nr_frags; /* transmit: pieces in frags[], 1 to PKT_MAX_FRAGS; receive: 0 */
 	u8 in_use;    /* catches a double free */
-	u8 ip_summed; /* receive: CHECKSUM_* */
 	/*
 	 * Transmit: bytes in front of frags[0] that the driver may overwrite while it owns the
 	 * packet (the headroom of a receive block, or lwIP's PBUF_LINK_ENCAPSULATION_HLEN). With 12
@@ -61,6 +67,21 @@ struct pkt_buf {
 	 * of two. 0 is always right.
 	 */
 	u8 headroom;
+	/* What the device has done, or is to do; all 0: nothing. */
+	union {
+		u64 offloads;
+		struct {
+			/*
+			 * TCP segments of so many bytes, each but the last: put together by the
+			 * device (receive), or to be cut by it (transmit). 0: it is one.
+			 */
+			u16 gso_size;
+			u8 ip_summed; /* CHECKSUM_* */
+			u8 gso_hlen;  /* transmit: bytes of headers, Ethernet's to TCP's */
+			u16 csum_start,
+				csum_offset; /* CHECKSUM_PARTIAL: from which byte, to where */
+		};
+	};
 	/* The packet's record while journeys are recorded (net/journey.h); else of no meaning. */
 	u32 journey;
 

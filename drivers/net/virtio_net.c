@@ -17,10 +17,14 @@
 
 #include "drivers/net/virtio_net.h"
 
+#include "kernel/lib/byteorder.h"
 #include "kernel/lib/container_of.h"
 #include "kernel/lib/errno.h"
 #include "kernel/mm.h"
 #include "net/trace.h"
+
+/* 65,535 bytes of IP packet, and Ethernet with a VLAN tag. */
+#define VIRTNET_MAX_FRAME (65535u + ETH_HLEN + 4)
 
 #define RECLAIM_NS (100 * NSEC_PER_MSEC)
 #define RECLAIM_MAX_NS (6400 * NSEC_PER_MSEC) /* for a device that completes nothing */
@@ -138,6 +142,20 @@ static void virtnet_kick_tx(struct send_queue *sq)
 		virtnet_schedule_reset(sq->vi);
 }
 
+/* VIRTIO 1.2, 5.1.6.2. */
+static void xmit_offloads(struct virtio_net_hdr *hdr, const struct pkt_buf *pkt)
+{
+	hdr->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	hdr->csum_start = cpu_to_le16(pkt->csum_start);
+	hdr->csum_offset = cpu_to_le16(pkt->csum_offset);
+	if (!pkt->gso_size)
+		return;
+	hdr->gso_type = pkt->csum_start == ETH_HLEN + 20 ? VIRTIO_NET_HDR_GSO_TCPV4 :
+							   VIRTIO_NET_HDR_GSO_TCPV6;
+	hdr->gso_size = cpu_to_le16(pkt->gso_size);
+	hdr->hdr_len = cpu_to_le16(pkt->gso_hlen);
+}
+
 /* Header and pieces become one buffer. 0, -ENOSPC, or -EIO: the ring is broken. */
 static noinline int xmit_pkt(struct send_queue *sq, struct pkt_buf *pkt)
 {
@@ -146,7 +164,6 @@ static noinline int xmit_pkt(struct send_queue *sq, struct pkt_buf *pkt)
 	unsigned int n = 0;
 	u8 *hdr = pkt->cb;
 
-	/* VIRTIO 1.2, 5.1.6.2: no offload asked for, num_buffers 0 */
 	if (likely(sq->any_layout && pkt->headroom >= sq->hdr_len)) {
 		hdr = (u8 *)(uintptr_t)frag->addr - sq->hdr_len;
 		sg[n++] = (struct virtio_sg){ virt_to_phys(hdr), sq->hdr_len + frag->len };
@@ -154,7 +171,10 @@ static noinline int xmit_pkt(struct send_queue *sq, struct pkt_buf *pkt)
 	} else {
 		sg[n++] = (struct virtio_sg){ virt_to_phys(hdr), sq->hdr_len };
 	}
+	/* VIRTIO 1.2, 5.1.6.2: all 0 where nothing is left to the device, num_buffers always */
 	__builtin_memset(hdr, 0, sizeof(struct virtio_net_hdr));
+	if (pkt->offloads)
+		xmit_offloads((struct virtio_net_hdr *)hdr, pkt);
 	if (likely(sq->hdr_len > sizeof(struct virtio_net_hdr)))
 		__builtin_memset(hdr + sizeof(struct virtio_net_hdr), 0, sizeof(le16));
 
@@ -289,6 +309,69 @@ void try_fill_recv(struct receive_queue *rq)
 
 /* ---- receive ---- */
 
+/*
+ * The further buffers of a frame (VIRTIO 1.2, 5.1.6.4): frame bytes from their first on. Each but
+ * the last must be full, the first one above all: the stack finds every header in it. False: the
+ * device did not keep to that; what it gave is with pkt, to be dropped.
+ */
+static noinline bool receive_mergeable(struct receive_queue *rq, struct pkt_buf *pkt, u32 len,
+				       u32 num_buffers)
+{
+	u32 full = rq->hdr_len + rq->vi->pool.frame_size;
+	struct pkt_buf *last = pkt;
+	bool good = true;
+
+	while (--num_buffers) {
+		struct pkt_buf *piece = virtqueue_get_buf(rq->vq, &len);
+
+		good &= last->len + (last == pkt ? (u32)rq->hdr_len : 0) == full;
+		if (unlikely(!piece))
+			return false;
+		rq->posted--;
+		piece->data -= rq->hdr_len;
+		piece->len = len;
+		pkt->len += len;
+		pkt->data_len += len;
+		last->frag_list = piece;
+		last = piece;
+		good &= len != 0;
+	}
+	return good && pkt->len <= VIRTNET_MAX_FRAME;
+}
+
+/* What the device says of a frame, which is more than nothing. False: it may not say that. */
+static noinline bool receive_offloads(struct receive_queue *rq, struct pkt_buf *pkt,
+				      const struct virtio_net_hdr *hdr)
+{
+	u8 flags = READ_ONCE(hdr->flags), gso_type = READ_ONCE(hdr->gso_type);
+
+	if (gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+		/* VIRTIO 1.2, 5.1.6.4.2: with a checksum to be completed, and a size. */
+		if (gso_type > VIRTIO_NET_HDR_GSO_TCPV6 || !(rq->gso_types & 1u << gso_type) ||
+		    !(flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+			return false;
+		pkt->gso_size = le16_to_cpu(READ_ONCE(hdr->gso_size));
+		if (!pkt->gso_size)
+			return false;
+	}
+	/*
+	 * DATA_VALID is let pass where it was not negotiated: QEMU hands on the host's flags as
+	 * they are, and a tap sets it for frames that came through a real card.
+	 */
+	if (flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+		u32 start = le16_to_cpu(READ_ONCE(hdr->csum_start));
+
+		if (!rq->guest_csum || start < ETH_HLEN ||
+		    start + le16_to_cpu(READ_ONCE(hdr->csum_offset)) + sizeof(u16) >
+			    pkt->len - pkt->data_len)
+			return false;
+		pkt->ip_summed = CHECKSUM_UNNECESSARY;
+	} else if (flags & VIRTIO_NET_HDR_F_DATA_VALID && rq->guest_csum) {
+		pkt->ip_summed = CHECKSUM_UNNECESSARY;
+	}
+	return true;
+}
+
 /* One buffer back from the device; len has been checked against its size, no more. */
 static noinline void receive_buf(struct receive_queue *rq, struct pkt_buf *pkt, u32 len)
 {
@@ -298,17 +381,22 @@ static noinline void receive_buf(struct receive_queue *rq, struct pkt_buf *pkt, 
 		rq->bad_len++;
 		goto drop;
 	}
-	/*
-	 * Not negotiated, so not to be seen. DATA_VALID is let pass: QEMU hands on the host's flags
-	 * as they are, and a tap sets it for frames that came through a real card. num_buffers is
-	 * not looked at: without MRG_RXBUF a buffer is a frame, and vhost used not to set it.
-	 */
-	if (unlikely(READ_ONCE(hdr->gso_type) != VIRTIO_NET_HDR_GSO_NONE ||
-		     READ_ONCE(hdr->flags) & VIRTIO_NET_HDR_F_NEEDS_CSUM)) {
+	pkt->len = len - rq->hdr_len;
+	/* Without MRG_RXBUF a buffer is a frame, and vhost used not to set num_buffers. */
+	if (rq->mergeable) {
+		const struct virtio_net_hdr_v1 *v1 = (const void *)hdr;
+		u16 num_buffers = le16_to_cpu(READ_ONCE(v1->num_buffers));
+
+		if (unlikely(num_buffers != 1) &&
+		    (!num_buffers || !receive_mergeable(rq, pkt, len, num_buffers))) {
+			rq->bad_len++;
+			goto drop;
+		}
+	}
+	if (unlikely(READ_ONCE(*(const le16 *)hdr) != 0) && !receive_offloads(rq, pkt, hdr)) {
 		rq->bad_hdr++;
 		goto drop;
 	}
-	pkt->len = len - rq->hdr_len;
 	napi_gro_receive(&rq->napi, pkt);
 	return;
 drop:

@@ -45,6 +45,8 @@ _Static_assert(sizeof(struct virtio_net_config) == 12, "VIRTIO 1.2, 5.1.4");
 #define VIRTIO_NET_HDR_F_NEEDS_CSUM 1
 #define VIRTIO_NET_HDR_F_DATA_VALID 2
 #define VIRTIO_NET_HDR_GSO_NONE 0
+#define VIRTIO_NET_HDR_GSO_TCPV4 1
+#define VIRTIO_NET_HDR_GSO_TCPV6 4
 
 /* In front of each frame, both ways. */
 struct virtio_net_hdr {
@@ -78,6 +80,9 @@ struct receive_queue {
 	u16 buf_descs;    /* descriptors of one buffer: 1, or 2 where the header needs its own */
 	u16 refill_batch; /* free descriptors that make a refill worth while */
 	u16 posted;       /* buffers that the device has */
+	u16 gso_types;    /* VIRTIO_NET_HDR_GSO_* that may come, a bit each */
+	bool mergeable;   /* MRG_RXBUF: a frame may be in several buffers */
+	bool guest_csum;  /* GUEST_CSUM */
 	u32 held_max;     /* packets that the stack held at most, at the end of a poll */
 	bool starved;     /* the pool was dry: its on_free schedules us */
 

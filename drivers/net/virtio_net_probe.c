@@ -38,8 +38,12 @@
 #define CTRL_FEATURES                                                                              \
 	(BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
 	 BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
-#define VIRTNET_FEATURES \
-	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) | CTRL_FEATURES)
+#define GUEST_TSO (BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6))
+#define HOST_TSO (BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6))
+#define VIRTNET_FEATURES                                                            \
+	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) | \
+	 BIT(VIRTIO_NET_F_CSUM) | HOST_TSO | BIT(VIRTIO_NET_F_GUEST_CSUM) |         \
+	 BIT(VIRTIO_NET_F_MRG_RXBUF) | GUEST_TSO | CTRL_FEATURES)
 
 /* ---- command line ---- */
 
@@ -125,6 +129,15 @@ static u64 virtnet_supported(struct virtnet_info *vi)
 
 	if (!(offered & BIT(VIRTIO_NET_F_CTRL_VQ)))
 		supported &= ~CTRL_FEATURES;
+	/*
+	 * VIRTIO 1.2, 5.1.3.1: TSO needs CSUM. And without mergeable buffers each would have to be
+	 * 64 KiB (5.1.6.3.1).
+	 */
+	if (!(offered & supported & BIT(VIRTIO_NET_F_GUEST_CSUM)) ||
+	    !(offered & supported & BIT(VIRTIO_NET_F_MRG_RXBUF)))
+		supported &= ~GUEST_TSO;
+	if (!(offered & supported & BIT(VIRTIO_NET_F_CSUM)))
+		supported &= ~HOST_TSO;
 	/* VIRTIO 1.2, 3.1.1: the configuration may be read before features are accepted. */
 	if (!(offered & supported & BIT(VIRTIO_NET_F_MTU)))
 		return supported;
@@ -145,8 +158,15 @@ static void virtnet_init_queues(struct virtnet_info *vi, struct virtqueue *rvq,
 	struct send_queue *sq = &vi->sq[0];
 
 	rq->vq = rvq;
-	rq->hdr_len = sq->hdr_len = modern ? sizeof(struct virtio_net_hdr_v1) :
-					     sizeof(struct virtio_net_hdr);
+	rq->mergeable = virtio_has_feature(vi->vdev, VIRTIO_NET_F_MRG_RXBUF);
+	rq->guest_csum = virtio_has_feature(vi->vdev, VIRTIO_NET_F_GUEST_CSUM);
+	rq->gso_types = 0;
+	if (virtio_has_feature(vi->vdev, VIRTIO_NET_F_GUEST_TSO4))
+		rq->gso_types |= 1u << VIRTIO_NET_HDR_GSO_TCPV4;
+	if (virtio_has_feature(vi->vdev, VIRTIO_NET_F_GUEST_TSO6))
+		rq->gso_types |= 1u << VIRTIO_NET_HDR_GSO_TCPV6;
+	rq->hdr_len = sq->hdr_len = modern || rq->mergeable ? sizeof(struct virtio_net_hdr_v1) :
+							      sizeof(struct virtio_net_hdr);
 	rq->buf_descs = any_layout ? 1 : 2;
 	rq->refill_batch = (u16)(rvq->num >= 4 * REFILL_BATCH ? REFILL_BATCH : rvq->num / 4);
 	rq->refill_batch = max(rq->refill_batch, rq->buf_descs);
@@ -195,6 +215,13 @@ static int virtnet_setup(struct virtnet_info *vi)
 		return err;
 	vi->dev.mtu = mtu;
 	vi->ctrl.vq = nvqs == 3 ? vqs[2] : NULL;
+	vi->dev.features = 0;
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_CSUM))
+		vi->dev.features |= NETIF_F_HW_CSUM;
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_HOST_TSO4))
+		vi->dev.features |= NETIF_F_TSO;
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_HOST_TSO6))
+		vi->dev.features |= NETIF_F_TSO6;
 	virtnet_init_queues(vi, vqs[0], vqs[1]);
 	return 0;
 }
@@ -374,7 +401,18 @@ static void virtnet_read_mac(struct virtnet_info *vi)
 static int virtnet_init_pool(struct virtnet_info *vi)
 {
 	u32 frame_size = max(MIN_FRAME_SIZE, ETH_HLEN + VLAN_HLEN + vi->dev.mtu);
+	u32 page_size = frame_size + (u32)PAGE_SIZE - pkt_pool_block_size(frame_size);
 	size_t room = nr_free_pages() * PAGE_SIZE / pkt_pool_block_size(frame_size);
+
+	/*
+	 * Where frames of 64 KiB come, larger buffers are fewer of them; if there is memory for two
+	 * rings of pages.
+	 */
+	if (vi->rq[0].gso_types && pkt_pool_block_size(frame_size) < PAGE_SIZE &&
+	    nr_free_pages() / 8 >= 2u * vi->rq[0].vq->num) {
+		frame_size = page_size;
+		room = nr_free_pages();
+	}
 	size_t least = min(room / 4, (size_t)2 * vi->rq[0].vq->num);
 	size_t nr = min(room / 8, (size_t)POOL_MAX);
 	int err;

@@ -56,6 +56,12 @@ enum lwip_filter lwip_filter_tcp(const u8 *th, u32 len);
 enum lwip_filter lwip_filter_udp(const u8 *uh, u32 len, bool whole);
 extern u64 lwip_filter_count[NR_FILTERS];
 
+/* ---- tso.c ---- */
+
+/* Says to the device, in pkt, what is left to it of a frame of len bytes, whose headers are at
+ * frame. */
+void lwip_tx_offload(struct pkt_buf *pkt, u8 *frame, u32 len, u16 gso_size);
+
 /* ---- timers.c ---- */
 
 enum lwip_timer {

@@ -29,6 +29,20 @@ err_t lwip_hook_tcp_inpacket(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16
 			     u16_t opt1len, const u8_t *opt2, const struct pbuf *p);
 #define LWIP_HOOK_TCP_INPACKET_PCB lwip_hook_tcp_inpacket
 
+struct netif;
+struct pbuf;
+struct tcp_seg;
+
+/* How many bytes a segment that is being built may have, mss being what it would have
+ * (patches/0020). */
+u16_t lwip_hook_tcp_seg_max(const struct tcp_pcb *pcb, u16_t mss);
+#define LWIP_HOOK_TCP_SEG_MAX lwip_hook_tcp_seg_max
+/* True: the device does the checksum of this segment, and cuts it if it is larger than the MSS. */
+int lwip_hook_tcp_offload(const struct tcp_pcb *pcb, struct tcp_seg *seg, struct netif *netif);
+#define LWIP_HOOK_TCP_OFFLOAD lwip_hook_tcp_offload
+/* Such a packet is not IP's to fragment. */
+#define LWIP_HOOK_IP_IS_GSO(p) ((p)->gso_size != 0)
+
 /* An application's callback is about to be called with what was received (patches/0009). */
 #define LWIP_HOOK_APP_CALLBACK() trace_app()
 

@@ -39,6 +39,13 @@
 #define PBUF_NEEDS_COPY(p) \
 	(((p)->type_internal & PBUF_TYPE_FLAG_DATA_VOLATILE) && !((p)->flags & PBUF_FLAG_IS_CUSTOM))
 
+/*
+ * Of a TCP segment that is sent: not 0 if its checksum, and its cutting into pieces of so many bytes, is left to the
+ * device (tso.c).
+ */
+#define LWIP_PBUF_CUSTOM_DATA uint16_t gso_size;
+#define LWIP_PBUF_CUSTOM_DATA_INIT(p) ((p)->gso_size = 0)
+
 /* ---- checks: all on, lwIP's assertions too (LWIP_NOASSERT is not defined) ---- */
 #define CHECKSUM_CHECK_IP 1
 #define CHECKSUM_CHECK_UDP 1

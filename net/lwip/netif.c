@@ -17,6 +17,8 @@
 
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
+#include "lwip/ip4.h"
+#include "lwip/ip6.h"
 #include "lwip/mld6.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
@@ -188,13 +190,60 @@ static inline bool for_other_host(const struct pkt_buf *pkt)
 	       memcmp(pkt->data, pkt->dev->dev_addr, ETH_ALEN);
 }
 
+/*
+ * TCP or UDP right behind the IP header, and not a fragment: what the device says of a checksum can
+ * only be said of these.
+ */
+static inline bool plain_l4(const u8 *frame)
+{
+	const u8 *ip = frame + ETH_HLEN;
+
+	if (likely(get_unaligned_be16(ip - 2) == ETHTYPE_IP))
+		return !(get_unaligned_be16(ip + 6) & 0x3fff);
+	return ip[6] == IP6_NEXTH_TCP || ip[6] == IP6_NEXTH_UDP;
+}
+
 /* For the time of one delivery: what is known of its checksum, lwIP need not find out. */
 static inline void lwip_rx_csum(const struct pkt_buf *pkt)
 {
-	lwip_netif.chksum_flags = likely(pkt->ip_summed == CHECKSUM_NONE) ?
+	lwip_netif.chksum_flags = pkt->ip_summed == CHECKSUM_NONE || !plain_l4(pkt->data) ?
 					  NETIF_CHECKSUM_ENABLE_ALL :
-					  NETIF_CHECKSUM_ENABLE_ALL & ~NETIF_CHECKSUM_CHECK_TCP;
-	lwip_rx_segs = pkt_segs(pkt);
+					  NETIF_CHECKSUM_ENABLE_ALL & ~(NETIF_CHECKSUM_CHECK_TCP |
+									NETIF_CHECKSUM_CHECK_UDP);
+	lwip_rx_segs = pkt->gso_size ? 2 : pkt_segs(pkt);
+}
+
+/*
+ * A frame in several pieces: its headers are in the first if it is a TCP segment without detours,
+ * and nothing else is ever merged.
+ */
+static inline bool pieces_ok(const struct pkt_buf *pkt)
+{
+	const u8 *ip = pkt->data + ETH_HLEN;
+
+	if (get_unaligned_be16(ip - 2) == ETHTYPE_IP)
+		return ip[9] == IP_PROTO_TCP && plain_l4(pkt->data);
+	return get_unaligned_be16(ip - 2) == ETHTYPE_IPV6 && ip[6] == IP6_NEXTH_TCP;
+}
+
+/*
+ * lwIP counts a packet's bytes in 16 bits, and the largest with its Ethernet header has more: it
+ * goes in without.
+ */
+static noinline void lwip_input_large(struct pkt_buf *pkt)
+{
+	bool v4 = get_unaligned_be16(pkt->data + ETH_HLEN - 2) == ETHTYPE_IP;
+	struct pbuf *p;
+
+	pkt->data += ETH_HLEN;
+	pkt->len -= ETH_HLEN;
+	if (unlikely(pkt->len > 0xffff)) {
+		drop(pkt, &pkt->dev->stats.rx_dropped_filter);
+		return;
+	}
+	p = likely(!pool_low(pkt)) ? wrap(pkt) : copy(pkt);
+	if (likely(p))
+		v4 ? ip4_input(p, &lwip_netif) : ip6_input(p, &lwip_netif);
 }
 
 noinline void lwip_input(struct pkt_buf *pkt)
@@ -211,7 +260,8 @@ noinline void lwip_input(struct pkt_buf *pkt)
 		return;
 	}
 	trace_input(pkt);
-	verdict = lwip_filter(pkt->data, pkt->len);
+	verdict = unlikely(pkt->frag_list) && !pieces_ok(pkt) ? FILTER_PROTO :
+								lwip_filter(pkt->data, pkt->len);
 	if (unlikely(verdict != FILTER_OK)) {
 		drop_filtered(pkt, verdict);
 		trace_input_end();
@@ -219,6 +269,11 @@ noinline void lwip_input(struct pkt_buf *pkt)
 	}
 	kick_timers(pkt->data);
 	lwip_rx_csum(pkt);
+	if (unlikely(pkt->len > 0xffff)) {
+		lwip_input_large(pkt);
+		trace_input_end();
+		return;
+	}
 	p = likely(!pool_low(pkt)) || !may_be_kept(pkt->data) ? wrap(pkt) : copy(pkt);
 	if (likely(p) && unlikely(ethernet_input(p, &lwip_netif) != ERR_OK))
 		pbuf_free(p);
@@ -281,6 +336,7 @@ static noinline err_t lwip_linkoutput(struct netif *netif, struct pbuf *p)
 {
 	struct net_device *dev = netif->state;
 	struct pkt_buf *pkt = pkt_alloc_tx();
+	u16 gso_size = p->gso_size;
 	int err;
 
 	if (unlikely(!pkt)) {
@@ -300,6 +356,8 @@ static noinline err_t lwip_linkoutput(struct netif *netif, struct pbuf *p)
 	}
 	pkt->dev = dev;
 	pkt->len = p->tot_len;
+	if (gso_size)
+		lwip_tx_offload(pkt, p->payload, p->tot_len, gso_size);
 	pkt->headroom = headroom_of(p);
 	pkt->destructor = lwip_tx_done;
 	pkt->destructor_arg = p;

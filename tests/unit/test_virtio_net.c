@@ -305,8 +305,8 @@ static int teardown(void **state)
 static void test_modern(void **state)
 {
 	(void)state;
-	boot(MODERN | F(VIRTIO_NET_F_MTU) | F(VIRTIO_NET_F_CSUM) | F(VIRTIO_NET_F_MRG_RXBUF) |
-	     F(VIRTIO_RING_F_EVENT_IDX) | F(63));
+	boot(MODERN | F(VIRTIO_NET_F_MTU) | F(VIRTIO_NET_F_MQ) | F(VIRTIO_RING_F_EVENT_IDX) |
+	     F(63));
 	assert_int_equal(dev->accepted, MODERN | F(VIRTIO_NET_F_MTU) | F(VIRTIO_RING_F_EVENT_IDX));
 	assert_string_equal(stat_text("features"), "mtu,mac,status,event_idx,version_1");
 	assert_true(dev->status & VIRTIO_CONFIG_S_DRIVER_OK);
