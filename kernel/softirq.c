@@ -70,8 +70,10 @@ static void __do_softirq(void)
 		}
 		cpu.pending = 0;
 		local_irq_enable();
-		for (unsigned int nr = 0; nr < NR_SOFTIRQS; nr++) {
-			if (!(pending & (1u << nr)) || !softirq_vec[nr])
+		for (; pending; pending &= pending - 1) {
+			unsigned int nr = (unsigned int)__builtin_ctz(pending);
+
+			if (unlikely(!softirq_vec[nr]))
 				continue;
 			softirq_count[nr]++;
 			softirq_vec[nr]();

@@ -12,6 +12,7 @@
 #include "kernel/lib/byteorder.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/string.h"
+#include "net/checksum.h"
 #include "net/netdevice.h"
 #include "net/trace.h"
 
@@ -203,13 +204,20 @@ static inline bool plain_l4(const u8 *frame)
 	return ip[6] == IP6_NEXTH_TCP || ip[6] == IP6_NEXTH_UDP;
 }
 
+/* lwIP leaves the IPv4 header's checksum to lwip_linkoutput(), which has a quicker one. */
+#define CHECKSUM_FLAGS ((u16)(NETIF_CHECKSUM_ENABLE_ALL & ~NETIF_CHECKSUM_GEN_IP))
+
 /* For the time of one delivery: what is known of its checksum, lwIP need not find out. */
 static inline void lwip_rx_csum(const struct pkt_buf *pkt)
 {
-	lwip_netif.chksum_flags = pkt->ip_summed == CHECKSUM_NONE || !plain_l4(pkt->data) ?
-					  NETIF_CHECKSUM_ENABLE_ALL :
-					  NETIF_CHECKSUM_ENABLE_ALL & ~(NETIF_CHECKSUM_CHECK_TCP |
-									NETIF_CHECKSUM_CHECK_UDP);
+	u16 flags = CHECKSUM_FLAGS;
+
+	if (pkt->ip_summed != CHECKSUM_NONE && plain_l4(pkt->data))
+		flags &= (u16) ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
+	/* A wrong one is lwIP's to find, and to count. */
+	if (likely(pkt->data[ETH_HLEN] == 0x45) && likely(!ip_fast_csum(pkt->data + ETH_HLEN)))
+		flags &= (u16)~NETIF_CHECKSUM_CHECK_IP;
+	lwip_netif.chksum_flags = flags;
 	lwip_rx_segs = pkt->gso_size ? 2 : pkt_segs(pkt);
 }
 
@@ -332,6 +340,17 @@ static noinline struct pbuf *flatten(struct net_device *dev, struct pbuf *p)
 	return flat;
 }
 
+/* lwIP's headers have no options and are in one piece. */
+static inline void ip4_csum(u8 *frame)
+{
+	struct ip_hdr *iph = (struct ip_hdr *)(frame + ETH_HLEN);
+
+	if (get_unaligned_be16(frame + ETH_HLEN - 2) != ETHTYPE_IP)
+		return;
+	IPH_CHKSUM_SET(iph, 0);
+	IPH_CHKSUM_SET(iph, ip_fast_csum(iph));
+}
+
 static noinline err_t lwip_linkoutput(struct netif *netif, struct pbuf *p)
 {
 	struct net_device *dev = netif->state;
@@ -354,6 +373,7 @@ static noinline err_t lwip_linkoutput(struct netif *netif, struct pbuf *p)
 		}
 		map_frags(pkt, p);
 	}
+	ip4_csum(p->payload);
 	pkt->dev = dev;
 	pkt->len = p->tot_len;
 	if (gso_size)
@@ -382,6 +402,7 @@ static err_t lwip_netif_init(struct netif *netif)
 	netif->output = etharp_output;
 	netif->output_ip6 = ethip6_output;
 	netif->linkoutput = lwip_linkoutput;
+	NETIF_SET_CHECKSUM_CTRL(netif, CHECKSUM_FLAGS);
 	return ERR_OK;
 }
 
