@@ -175,6 +175,13 @@ static void put(char *head, size_t *len, const char *text)
 	*len += n;
 }
 
+/* The same for a text whose length the compiler knows. */
+#define PUT(head, len, text)                                     \
+	do {                                                     \
+		memcpy((head) + *(len), text, sizeof(text) - 1); \
+		*(len) += sizeof(text) - 1;                      \
+	} while (0)
+
 static void put_number(char *head, size_t *len, size_t value)
 {
 	char digits[20];
@@ -188,6 +195,18 @@ static void put_number(char *head, size_t *len, size_t value)
 		head[(*len)++] = digits[--n];
 }
 
+static void put_status(char *head, size_t *len, uint16_t status)
+{
+	if (status == 200) {
+		PUT(head, len, "HTTP/1.1 200 OK");
+		return;
+	}
+	PUT(head, len, "HTTP/1.1 ");
+	put_number(head, len, status);
+	PUT(head, len, " ");
+	put(head, len, reason(status));
+}
+
 /* Writes the head of an answer and remembers its body. False: no room now (checked by the caller)
  * or no memory. */
 static bool respond(struct http_conn *c, uint16_t status, bool with_body)
@@ -195,28 +214,25 @@ static bool respond(struct http_conn *c, uint16_t status, bool with_body)
 	char head[256];
 	size_t len = 0;
 
-	put(head, &len, "HTTP/1.1 ");
-	put_number(head, &len, status);
-	put(head, &len, " ");
-	put(head, &len, reason(status));
-	put(head, &len, "\r\nServer: barewire");
+	put_status(head, &len, status);
+	PUT(head, &len, "\r\nServer: barewire");
 	if (!c->res.stream) {
-		put(head, &len, "\r\nContent-Length: ");
+		PUT(head, &len, "\r\nContent-Length: ");
 		put_number(head, &len, c->res.len);
 	} else if (c->req.minor >= 1) {
-		put(head, &len, "\r\nTransfer-Encoding: chunked");
+		PUT(head, &len, "\r\nTransfer-Encoding: chunked");
 	}
 	if (c->res.type) {
-		put(head, &len, "\r\nContent-Type: ");
+		PUT(head, &len, "\r\nContent-Type: ");
 		put(head, &len, c->res.type);
 	}
 	if (status == 405)
-		put(head, &len, "\r\nAllow: GET, HEAD");
+		PUT(head, &len, "\r\nAllow: GET, HEAD");
 	if (c->last)
-		put(head, &len, "\r\nConnection: close");
+		PUT(head, &len, "\r\nConnection: close");
 	else if (c->req.minor == 0)
-		put(head, &len, "\r\nConnection: keep-alive");
-	put(head, &len, "\r\n\r\n");
+		PUT(head, &len, "\r\nConnection: keep-alive");
+	PUT(head, &len, "\r\n\r\n");
 	if (tcp_write(c->pcb, head, (u16_t)len,
 		      TCP_WRITE_FLAG_COPY | (c->res.len ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
 		return false;
