@@ -11,6 +11,10 @@
 #define BYTE_ORDER LITTLE_ENDIAN
 #endif
 
+/* An instruction each; lwIP's own are calls. */
+#define lwip_htons(x) __builtin_bswap16((uint16_t)(x))
+#define lwip_htonl(x) __builtin_bswap32(x)
+
 /* The kernel has no ctype.h or inttypes.h; the formats below stand in for inttypes.h. */
 #define LWIP_NO_CTYPE_H 1
 #define LWIP_NO_INTTYPES_H 1
