@@ -47,6 +47,13 @@ static u32 reass6_ticks(void)
  * repeated. */
 #define ARP_PENDING_TICKS 6
 static u32 arp_quiet;
+/*
+ * Afterwards entries only grow older: so many seconds are slept through and counted at once. The
+ * shortest age that means something is 15 s (ARP_AGE_REREQUEST_USED_BROADCAST). An ARP frame ends
+ * the sleep, and what had passed of it is lost, since the new entry must not be made older by it:
+ * with a frame in each of them an entry lives for up to 500 s instead of 300.
+ */
+#define ARP_LAZY_TICKS 5
 
 static u32 arp_ticks(void)
 {
@@ -58,7 +65,7 @@ static u32 arp_ticks(void)
 		return 1;
 	for (size_t i = 0; i < ARP_TABLE_SIZE; i++) {
 		if (etharp_get_entry(i, &ip, &netif, &mac))
-			return 1;
+			return ARP_LAZY_TICKS;
 	}
 	return 0;
 }
@@ -173,8 +180,11 @@ static void cyclic_start(u32 t, u64 now, u32 ticks)
 
 void lwip_timer_kick(enum lwip_timer t)
 {
-	if (t == LWIP_TIMER_ARP)
+	if (t == LWIP_TIMER_ARP) {
 		arp_quiet = 0;
+		if (state[t].ticks == ARP_LAZY_TICKS)
+			state[t].due = NEVER;
+	}
 	if (likely(state[t].due != NEVER))
 		return;
 	cyclic_start(t, ktime_get(), 1);
