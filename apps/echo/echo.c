@@ -87,6 +87,8 @@ static void chargen_send(struct conn *c)
 
 /* ---- a connection's life ---- */
 
+static err_t on_poll(void *arg, struct tcp_pcb *pcb);
+
 static void conn_free(struct conn *c)
 {
 	pbuf_queue_free(&c->pending);
@@ -145,6 +147,9 @@ static err_t conn_run(struct conn *c)
 	if (c->peer_done && !owes(c))
 		return conn_close(c);
 	tcp_output(c->pcb);
+	/* Of an idle connection nobody need remind us: see on_poll(). */
+	if (!c->pcb->poll && owes(c))
+		tcp_poll(c->pcb, on_poll, POLL_INTERVAL);
 	return ERR_OK;
 }
 
@@ -184,7 +189,10 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 {
 	struct conn *c = arg;
 
-	(void)pcb;
+	if (!owes(c) && !c->peer_done && c->send != chargen_send) {
+		tcp_poll(pcb, NULL, 0);
+		return ERR_OK;
+	}
 	if (owes(c) && app_now_ms() - c->progress > STALL_TIMEOUT_MS)
 		return conn_abort(c);
 	/* lwIP may have been out of memory the last time. */

@@ -82,6 +82,11 @@ void lwip_timer_kick(enum lwip_timer t);
 void lwip_timer_restart(enum lwip_timer t);
 void lwip_timers_init(void);
 
+/* ---- tcp_lists.c ---- */
+
+/* tcp_tmr(), of the connections for which something is due. */
+void lwip_tcp_tmr(void);
+
 /* ---- dhcp.c: the client's state, for timers.c; and what it says in the log ---- */
 
 bool lwip_dhcp_fine_needed(void);

@@ -46,6 +46,23 @@ int lwip_hook_tcp_offload(const struct tcp_pcb *pcb, struct tcp_seg *seg, struct
 /* An application's callback is about to be called with what was received (patches/0009). */
 #define LWIP_HOOK_APP_CALLBACK() trace_app()
 
+/*
+ * The connection that a segment is for, active before one in TIME_WAIT, or NULL (patches/0010,
+ * tcp_hash.c). Its addresses are ip_current_src_addr() and ip_current_dest_addr().
+ */
+struct tcp_pcb *lwip_hook_tcp_lookup(u16_t remote_port, u16_t local_port);
+
+/* tcp_lists.c: puts a pcb at the front of one of lwIP's lists, takes it out (patches/0010). */
+void lwip_hook_tcp_reg(struct tcp_pcb **list, struct tcp_pcb *pcb);
+void lwip_hook_tcp_rmv(struct tcp_pcb **list, struct tcp_pcb *pcb);
+/* A connection that sleeps is about to change (patches/0011): it is awake from here on. */
+void lwip_hook_tcp_wake(struct tcp_pcb *pcb);
+/* For tcp_kill_prio() and tcp_kill_timewait(). */
+void lwip_hook_tcp_setprio(u8_t prio);
+int lwip_hook_tcp_prio_unused(u8_t prio);
+void lwip_hook_tcp_timewait_again(struct tcp_pcb *pcb);
+struct tcp_pcb *lwip_hook_tcp_oldest_timewait(void);
+
 /* The identification of the next IPv4 datagram (patches/0002). */
 u16_t lwip_hook_ip4_id(void);
 #define LWIP_HOOK_IP4_ID lwip_hook_ip4_id

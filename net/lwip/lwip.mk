@@ -9,4 +9,5 @@ LWIP_SRCS := $(addprefix src/core/, \
 	src/netif/ethernet.c
 
 NET_LWIP_SRCS := $(addprefix net/lwip/, \
-	dhcp.c filter.c filter6.c hooks.c ipconfig.c mem.c memp.c netif.c netstat.c stack.c stats.c timers.c tso.c)
+	dhcp.c filter.c filter6.c hooks.c ipconfig.c mem.c memp.c netif.c netstat.c stack.c stats.c tcp_hash.c tcp_lists.c \
+	timers.c tso.c)

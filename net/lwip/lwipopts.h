@@ -157,6 +157,34 @@ extern const uint32_t tcp_msl_ms;
 /* ---- what lwIP leaves to us: net/lwip/hooks.c ---- */
 #define LWIP_HOOK_FILENAME "net/lwip/hooks.h"
 
+/*
+ * Finding a connection, and its place in lwIP's lists: tcp_hash.c and tcp_lists.c (patches/0010, 0011).
+ * Here and not in hooks.h: lwIP's headers ask whether they are defined.
+ */
+struct tcp_pcb;
+struct lwip_tcp_port {
+	struct tcp_pcb **pprev; /* what points at us in our list; NULL: in none */
+	struct tcp_pcb *hash_next, **hash_pprev;
+	struct tcp_pcb *wheel_next, **wheel_pprev; /* the latter NULL: awake */
+	uint32_t hash;
+	uint32_t slept; /* tcp_ticks when it went to sleep */
+};
+#define LWIP_TCP_PCB_PORT_FIELDS struct lwip_tcp_port port;
+#define LWIP_HOOK_TCP_LOOKUP lwip_hook_tcp_lookup
+#define LWIP_HOOK_TCP_REG lwip_hook_tcp_reg
+#define LWIP_HOOK_TCP_RMV lwip_hook_tcp_rmv
+#define LWIP_HOOK_TCP_ASLEEP(pcb) ((pcb)->port.wheel_pprev != NULL)
+/* Of one in TIME_WAIT nothing changes but that its end may be later: it need not wake for that. */
+#define LWIP_HOOK_TCP_TOUCH(pcb)                                              \
+	do {                                                                  \
+		if (LWIP_HOOK_TCP_ASLEEP(pcb) && (pcb)->state != TIME_WAIT)   \
+			lwip_hook_tcp_wake(pcb);                              \
+	} while (0)
+#define LWIP_HOOK_TCP_TIMEWAIT_AGAIN lwip_hook_tcp_timewait_again
+#define LWIP_HOOK_TCP_SETPRIO lwip_hook_tcp_setprio
+#define LWIP_HOOK_TCP_PRIO_UNUSED lwip_hook_tcp_prio_unused
+#define LWIP_HOOK_TCP_OLDEST_TIMEWAIT lwip_hook_tcp_oldest_timewait
+
 /* ---- counters: net/lwip/stats.c gives them names ---- */
 #define LWIP_STATS 1
 #define LWIP_STATS_LARGE 1 /* 32 bits */

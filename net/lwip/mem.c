@@ -24,10 +24,12 @@ _Static_assert(sizeof(struct mem_header) == 16, "keeps blocks 16-byte aligned");
 
 /*
  * A pbuf's header and the room in front of its payload take 24 + 96 bytes, ours 16: 192 holds a
- * pure ACK or a SYN, 1,664 a full segment that was copied.
+ * pure ACK or a SYN, 1,664 a full segment that was copied. 96 is for what an app keeps of an idle
+ * connection.
  */
-static const u16 class_size[] = { 192, 352, 704, 1664 };
-static const char *const class_name[] = { "mem_192", "mem_352", "mem_704", "mem_1664" };
+static const u16 class_size[] = { 96, 192, 352, 704, 1664 };
+static const char *const class_name[] = { "mem_96", "mem_192", "mem_352", "mem_704", "mem_1664" };
+#define SMALL 192
 #define NR_CLASSES ARRAY_SIZE(class_size)
 
 static struct kmem_cache caches[NR_CLASSES];
@@ -68,7 +70,7 @@ void *mem_malloc(mem_size_t size)
 		total = class_size[class];
 	/* The last eighth is for what is small: the ACK, the ARP reply that lets memory be freed.
 	 */
-	if (class != 0)
+	if (total > SMALL)
 		limit -= limit / 8;
 	if (unlikely(used > limit || total > limit - used))
 		goto no_mem;

@@ -45,8 +45,11 @@ static u32 memp_limit(memp_t type, u32 mib)
 {
 	switch (type) {
 	case MEMP_TCP_PCB:
-		/* 1,024 with 16 MiB (400 KiB of it when all are used), up to 65,536. */
-		return scale(mib, 64, 1024, 65536);
+		/*
+		 * A connection that is idle takes no more than this and what its app keeps of it
+		 * (docs/connections.md): 256 of them are a tenth of each MiB. 1,024 at the least.
+		 */
+		return scale(mib, 256, 1024, 1048576);
 	case MEMP_TCP_SEG:
 	case MEMP_PBUF:
 		return scale(mib, 512, 8192, 524288);
@@ -107,4 +110,9 @@ void memp_free(memp_t type, void *mem)
 u32 lwip_memp_used(memp_t type)
 {
 	return caches[type].used;
+}
+
+u32 lwip_memp_limit(memp_t type)
+{
+	return caches[type].limit;
 }

@@ -10,6 +10,7 @@
 #include "net/lwip/glue.h"
 #include "net/lwip/hooks.h"
 #include "net/lwip/ipconfig.h"
+#include "net/lwip/tcp_hash.h"
 #include "net/netdevice.h"
 
 #include "lwip/init.h"
@@ -131,6 +132,7 @@ void lwip_stack_start(void)
 	struct net_device *dev;
 
 	lwip_hooks_init();
+	lwip_tcp_hash_init();
 	dev = pick_device();
 	if (!dev)
 		return;

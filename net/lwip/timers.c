@@ -137,7 +137,7 @@ static const struct {
 	void (*handler)(void);
 	u32 (*ticks)(void);
 } cyclic[NR_LWIP_TIMERS] = {
-	[LWIP_TIMER_TCP] = { "tcp", TCP_TMR_INTERVAL, tcp_tmr, tcp_ticks_needed },
+	[LWIP_TIMER_TCP] = { "tcp", TCP_TMR_INTERVAL, lwip_tcp_tmr, tcp_ticks_needed },
 	[LWIP_TIMER_IP_REASS] = { "ip_reass", IP_TMR_INTERVAL, ip_reass_tmr, reass_ticks },
 	[LWIP_TIMER_ARP] = { "arp", ARP_TMR_INTERVAL, arp_tmr, arp_ticks },
 	[LWIP_TIMER_DHCP_FINE] = { "dhcp_fine", DHCP_FINE_TIMER_MSECS, dhcp_fine_tmr,

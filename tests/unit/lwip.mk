@@ -12,7 +12,7 @@ test_lwip_filter_CFLAGS := $(LWIP_HOST_CFLAGS)
 test_lwip_filter_LWIP := yes
 
 test_lwip_SRCS = $(addprefix tests/unit/,test_lwip.c test_lwip_glue.c test_lwip_timers.c test_lwip_patches.c test_lwip_gro.c \
-	test_lwip_ipconfig.c) $(LWIP_HOST_SRCS)
+	test_lwip_ipconfig.c test_lwip_conns.c test_lwip_sleep.c) $(LWIP_HOST_SRCS)
 test_lwip_CFLAGS := $(LWIP_HOST_CFLAGS)
 test_lwip_LWIP := yes
 

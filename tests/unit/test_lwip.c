@@ -10,6 +10,8 @@ int main(void)
 	failed += run_timer_tests();
 	failed += run_patch_tests();
 	failed += run_gro_tests();
-	failed += run_ipconfig_tests();
+	failed += run_conn_tests();
+	failed += run_sleep_tests();
+	failed += run_ipconfig_tests(); /* last: it changes the address */
 	return failed;
 }

@@ -10,6 +10,8 @@ int run_timer_tests(void);
 int run_patch_tests(void);
 int run_gro_tests(void);
 int run_ipconfig_tests(void);
+int run_conn_tests(void);
+int run_sleep_tests(void);
 
 #define FX_TEST(t) cmocka_unit_test_setup_teardown(t, fx_begin, fx_end)
 

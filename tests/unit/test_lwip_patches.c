@@ -549,6 +549,42 @@ static void test_app_callback_hook(void **state)
 	peer_goes();
 }
 
+/* 0010: the port hears of each connection, and is asked for the one that a segment is for. */
+static void test_connection_lookup_hooks(void **state)
+{
+	u64 steps;
+
+	(void)state;
+	peer_connects(65535, 1460);
+	assert_int_equal(fake_stat("tcp_hash_connections"), 1);
+	steps = fake_stat("tcp_hash_steps");
+	peer_sends(ACK, 65535, NULL, 0);
+	assert_int_equal(fake_stat("tcp_hash_steps"), steps + 1);
+	peer_goes();
+	assert_int_equal(fake_stat("tcp_hash_connections"), 0);
+}
+
+/* 0011: lwIP's walks leave a mark in each pcb they come by. */
+static void test_idle_connections_are_not_walked(void **state)
+{
+	u8 mark;
+
+	(void)state;
+	peer_connects(65535, 1460);
+	fake_time_advance(NSEC_PER_SEC);
+	assert_true(LWIP_HOOK_TCP_ASLEEP(peer.pcb));
+	mark = peer.pcb->last_timer;
+	fake_time_advance(20 * NSEC_PER_SEC);
+	assert_int_equal(peer.pcb->last_timer, mark);
+	/* A call of the app's wakes it, and its timers run. */
+	assert_int_equal(tcp_write(peer.pcb, "a", 1, TCP_WRITE_FLAG_COPY), ERR_OK);
+	assert_int_equal(tcp_output(peer.pcb), ERR_OK);
+	peer_reads();
+	fake_time_advance(3 * NSEC_PER_SEC);
+	assert_true(fx_nr_tx > 0); /* not acknowledged: sent again */
+	peer_goes();
+}
+
 int run_patch_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -563,6 +599,8 @@ int run_patch_tests(void)
 		FX_TEST(test_packets_for_a_dead_router),
 		FX_TEST(test_packets_for_a_router_that_fell_silent),
 		FX_TEST(test_app_callback_hook),
+		FX_TEST(test_connection_lookup_hooks),
+		FX_TEST(test_idle_connections_are_not_walked),
 	};
 
 	return cmocka_run_group_tests_name("patches", tests, NULL, NULL);
