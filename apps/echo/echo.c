@@ -147,8 +147,8 @@ static err_t conn_run(struct conn *c)
 	if (c->peer_done && !owes(c))
 		return conn_close(c);
 	tcp_output(c->pcb);
-	/* Of an idle connection nobody need remind us: see on_poll(). */
-	if (!c->pcb->poll && owes(c))
+	/* Of a connection that is idle nobody need remind us: see on_poll(). */
+	if (!c->pcb->poll && (owes(c) || c->send == chargen_send))
 		tcp_poll(c->pcb, on_poll, POLL_INTERVAL);
 	return ERR_OK;
 }
@@ -228,8 +228,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	tcp_recv(pcb, on_recv);
 	tcp_sent(pcb, on_sent);
 	tcp_err(pcb, on_err);
-	tcp_poll(pcb, on_poll, POLL_INTERVAL);
-	return conn_run(c);
+	/* The others wait for the peer. */
+	return c->send == chargen_send ? conn_run(c) : ERR_OK;
 }
 
 /* ---- UDP ---- */

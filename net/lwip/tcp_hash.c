@@ -180,7 +180,8 @@ void lwip_tcp_hash_del(struct tcp_pcb *pcb)
 /* ---- looking up ---- */
 
 /* What tcp_input() would compare. */
-static bool is_for(const struct tcp_pcb *pcb, u16 remote_port, u16 local_port)
+static inline __attribute__((always_inline)) bool is_for(const struct tcp_pcb *pcb, u16 remote_port,
+							 u16 local_port)
 {
 	steps++;
 	return pcb->remote_port == remote_port && pcb->local_port == local_port &&
@@ -190,29 +191,35 @@ static bool is_for(const struct tcp_pcb *pcb, u16 remote_port, u16 local_port)
 		pcb->netif_idx == netif_get_index(ip_data.current_input_netif));
 }
 
-struct tcp_pcb *lwip_hook_tcp_lookup(u16_t remote_port, u16_t local_port)
+/* In a function of its own: one that was found last time pays for none of this. */
+static noinline struct tcp_pcb *look_up(u16 remote_port, u16 local_port)
 {
-	struct tcp_pcb *pcb = last_found, *tw = NULL;
-	u32 hash;
+	u32 hash =
+		hash_tuple(ip_current_dest_addr(), ip_current_src_addr(), local_port, remote_port);
+	struct tcp_pcb *pcb, *found = NULL;
 
-	if (pcb && is_for(pcb, remote_port, local_port) && pcb->state != TIME_WAIT)
-		goto found;
-	hash = hash_tuple(ip_current_dest_addr(), ip_current_src_addr(), local_port, remote_port);
 	for (pcb = buckets[hash & (nr_buckets - 1)]; pcb; pcb = pcb->port.hash_next) {
 		if (pcb->port.hash != hash || !is_for(pcb, remote_port, local_port))
 			continue;
 		if (pcb->state != TIME_WAIT) {
 			last_found = pcb;
-			goto found;
+			return pcb;
 		}
-		if (!tw)
-			tw = pcb;
+		if (!found)
+			found = pcb;
 	}
-	pcb = tw;
-	if (!pcb)
-		return NULL;
-found:
-	LWIP_HOOK_TCP_TOUCH(pcb);
+	return found;
+}
+
+struct tcp_pcb *lwip_hook_tcp_lookup(u16_t remote_port, u16_t local_port)
+{
+	struct tcp_pcb *pcb = last_found;
+
+	/* On its way to TIME_WAIT it leaves the table, and is no more the one found last. */
+	if (!pcb || !is_for(pcb, remote_port, local_port))
+		pcb = look_up(remote_port, local_port);
+	if (pcb)
+		LWIP_HOOK_TCP_TOUCH(pcb);
 	return pcb;
 }
 
