@@ -167,7 +167,8 @@ struct lwip_tcp_port {
 	struct tcp_pcb *hash_next, **hash_pprev;
 	struct tcp_pcb *wheel_next, **wheel_pprev; /* the latter NULL: awake */
 	uint32_t hash;
-	uint32_t slept; /* tcp_ticks when it went to sleep */
+	uint16_t slept; /* tcp_ticks when it went to sleep, its low bits */
+	uint16_t slot;  /* of the wheel */
 };
 #define LWIP_TCP_PCB_PORT_FIELDS struct lwip_tcp_port port;
 #define LWIP_HOOK_TCP_LOOKUP lwip_hook_tcp_lookup

@@ -7,8 +7,8 @@
  * walks end, and hangs in a wheel at the tick at which tcp_slowtmr() must look at it next. It wakes
  * at that tick, or before anything about it changes (LWIP_HOOK_TCP_TOUCH: a segment for it, or a
  * call of the app's), and moves to the front; how long it slept is made up for then. So what lwIP
- * does and when is the same as if it had been looked at in each tick, which is what
- * tests/unit/test_lwip_conns.c checks.
+ * does and when is the same as if it had been looked at in each tick (but for the keepalive probes
+ * of a crowd, below), which is what tests/unit/test_lwip_sleep.c checks.
  *
  * The one thing that nobody tells us of is an option or a keepalive time that an app writes into
  * the pcb of a sleeping connection, outside its callbacks: it counts from the next time the
@@ -37,7 +37,16 @@ static struct line active = { &tcp_active_pcbs, &tcp_active_pcbs, NULL, true };
 static struct line tw = { &tcp_tw_pcbs, &tcp_tw_pcbs, NULL, true };
 static struct line bound = { &tcp_bound_pcbs, &tcp_bound_pcbs, NULL, false };
 
+/*
+ * Connections that came in a burst would all send their keepalive probe in one tick, more than the
+ * device takes, and those it did not take again in the next. So a probe may come later than asked
+ * for where as many as this are due already, or a 64th of all.
+ */
+#define CROWD 1024u
+#define CROWDED_TICKS 64u
+
 static struct tcp_pcb *wheel[WHEEL_TICKS];
+static u32 nr_due[WHEEL_TICKS];
 static u32 nr_asleep;
 static u64 looked_at, woken;
 static u8 lowest_prio = TCP_PRIO_MAX; /* that any connection ever had */
@@ -92,18 +101,21 @@ static void wheel_del(struct tcp_pcb *pcb)
 	if (pcb->port.wheel_next)
 		pcb->port.wheel_next->port.wheel_pprev = pcb->port.wheel_pprev;
 	pcb->port.wheel_pprev = NULL;
+	nr_due[pcb->port.slot]--;
 	nr_asleep--;
 }
 
-static void wheel_add(struct tcp_pcb *pcb, u32 tick)
+static void wheel_add(struct tcp_pcb *pcb, u32 ticks)
 {
-	struct tcp_pcb **slot = &wheel[tick % WHEEL_TICKS];
+	u32 slot = (tcp_ticks + ticks) % WHEEL_TICKS;
 
-	pcb->port.wheel_next = *slot;
-	if (*slot)
-		(*slot)->port.wheel_pprev = &pcb->port.wheel_next;
-	pcb->port.wheel_pprev = slot;
-	*slot = pcb;
+	pcb->port.slot = (u16)slot;
+	pcb->port.wheel_next = wheel[slot];
+	if (wheel[slot])
+		wheel[slot]->port.wheel_pprev = &pcb->port.wheel_next;
+	pcb->port.wheel_pprev = &wheel[slot];
+	wheel[slot] = pcb;
+	nr_due[slot]++;
 	nr_asleep++;
 }
 
@@ -115,12 +127,24 @@ static u32 ticks_until(u32 since, u32 limit)
 	return age > limit ? 1 : limit - age + 1;
 }
 
+/*
+ * Ticks until the next keepalive probe, or a later one that is less crowded: by half of what
+ * remains then until the connection is given up, or, if that is what is due, half of the time for
+ * an answer.
+ */
 static u32 keepalive_ticks(const struct tcp_pcb *pcb)
 {
-	u32 give_up = (pcb->keep_idle + pcb->keep_cnt * pcb->keep_intvl) / TCP_SLOW_INTERVAL;
-	u32 probe = (pcb->keep_idle + pcb->keep_cnt_sent * pcb->keep_intvl) / TCP_SLOW_INTERVAL;
+	u32 give_up = pcb->keep_idle + pcb->keep_cnt * pcb->keep_intvl;
+	u32 probe = pcb->keep_idle + pcb->keep_cnt_sent * pcb->keep_intvl;
+	u32 ticks = ticks_until(pcb->tmr, min(probe, give_up) / TCP_SLOW_INTERVAL);
+	u32 late = (probe < give_up ? give_up - probe : pcb->keep_intvl) / 2 / TCP_SLOW_INTERVAL;
+	u32 most = max(CROWD, nr_asleep / CROWDED_TICKS);
 
-	return ticks_until(pcb->tmr, min(give_up, probe));
+	for (u32 n = ticks; n > 1 && n < WHEEL_TICKS && n <= ticks + late; n++) {
+		if (nr_due[(tcp_ticks + n) % WHEEL_TICKS] < most)
+			return n;
+	}
+	return ticks;
 }
 
 /*
@@ -168,14 +192,14 @@ static void sleep_or_not(struct line *l, struct tcp_pcb *pcb)
 	push_back(l, pcb);
 	if (!l->sleeper)
 		l->sleeper = pcb;
-	pcb->port.slept = tcp_ticks;
-	wheel_add(pcb, tcp_ticks + ticks);
+	pcb->port.slept = (u16)tcp_ticks;
+	wheel_add(pcb, ticks);
 }
 
 void lwip_hook_tcp_wake(struct tcp_pcb *pcb)
 {
 	struct line *l = pcb->state == TIME_WAIT ? &tw : &active;
-	u32 slept = tcp_ticks - pcb->port.slept;
+	u16 slept = (u16)(tcp_ticks - pcb->port.slept);
 
 	woken++;
 	wheel_del(pcb);

@@ -402,17 +402,17 @@ static void test_sleeping_changes_nothing(void **state)
 	free(log_of[1]);
 }
 
-/* Nothing that is idle is looked at: 500 connections, and not one step of the timers' for 30 s. */
-static void test_idle_costs_nothing(void **state)
+/* As many connections that are established and idle, with a keepalive after the default minute. */
+static void establish(u32 n)
 {
-	u64 before;
+	ip_addr_t remote = IPADDR4_INIT(__builtin_bswap32(PEER_IP));
 
-	(void)state;
-	for (u32 i = 0; i < 500; i++) {
+	fx_learn_peer();
+	for (u32 i = 0; i < n; i++) {
 		struct tcp_pcb *pcb = tcp_new();
 
 		ip_addr_copy(pcb->local_ip, lwip_netif.ip_addr);
-		ip_addr_copy(pcb->remote_ip, lwip_netif.gw);
+		ip_addr_copy(pcb->remote_ip, remote);
 		pcb->local_port = PORT;
 		pcb->remote_port = (u16)(FIRST_PORT + i);
 		pcb->state = ESTABLISHED;
@@ -420,7 +420,16 @@ static void test_idle_costs_nothing(void **state)
 		TCP_REG_ACTIVE(pcb);
 	}
 	fake_time_advance(NSEC_PER_SEC);
-	assert_int_equal(fake_stat("tcp_asleep"), 500);
+	assert_int_equal(fake_stat("tcp_asleep"), n);
+}
+
+/* Nothing that is idle is looked at: 500 connections, and not one step of the timers' for 30 s. */
+static void test_idle_costs_nothing(void **state)
+{
+	u64 before;
+
+	(void)state;
+	establish(500);
 	before = fake_stat("tcp_timer_looked_at");
 	fake_time_advance(30 * NSEC_PER_SEC);
 	assert_int_equal(fake_stat("tcp_timer_looked_at"), before);
@@ -428,11 +437,32 @@ static void test_idle_costs_nothing(void **state)
 		tcp_abandon(tcp_active_pcbs, 0);
 }
 
+/* 3,000 that came at once: their probes come as a stream, and a peer that is gone is found out. */
+static void test_keepalives_of_a_crowd(void **state)
+{
+	u32 most = 0, sent = 0, half_seconds = 0;
+
+	(void)state;
+	establish(3000);
+	while (tcp_active_pcbs && half_seconds++ < 400) {
+		fake_time_advance(NSEC_PER_SEC / 2);
+		most = max(most, fx_nr_tx);
+		sent += fx_nr_tx;
+		fx_forget();
+	}
+	/* TCP_KEEPIDLE_DEFAULT and four times TCP_KEEPINTVL_DEFAULT: two minutes */
+	assert_null(tcp_active_pcbs);
+	assert_in_range(half_seconds, 230, 280);
+	assert_in_range(most, 500, 1100);                /* and an ARP request */
+	assert_in_range(sent, 3000 * 5, 3000 * 5 + 100); /* four probes and a reset */
+}
+
 int run_sleep_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
 		FX_TEST(test_sleeping_changes_nothing),
 		FX_TEST(test_idle_costs_nothing),
+		FX_TEST(test_keepalives_of_a_crowd),
 	};
 
 	return cmocka_run_group_tests_name("sleeping connections", tests, NULL, NULL);
