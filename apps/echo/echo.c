@@ -22,6 +22,7 @@
 #define EADDRINUSE 98
 
 #define POLL_INTERVAL 4        /* half seconds */
+#define POLL_SENT 120          /* the same when all of it is sent: lwIP repeats it by itself */
 #define STALL_TIMEOUT_MS 60000 /* a peer that takes nothing of what we have for it */
 
 struct conn {
@@ -136,6 +137,19 @@ static bool owes(const struct conn *c)
 }
 
 /*
+ * lwIP is to call on_poll(), soon if something waits here. Of a connection that is idle nobody need
+ * remind us: on_poll() ends it.
+ */
+static void remind(const struct conn *c)
+{
+	bool waits = c->pending.count || c->pcb->unsent || c->send == chargen_send;
+	u8_t interval = waits ? POLL_INTERVAL : POLL_SENT;
+
+	if ((waits || c->pcb->unacked) && (!c->pcb->poll || interval < c->pcb->pollinterval))
+		tcp_poll(c->pcb, on_poll, interval);
+}
+
+/*
  * Passes on, and closes when the peer is done and has everything. Not before: a connection that
  * both sides have closed lwIP forgets after 2 MSL, whether the peer has read its last bytes by then
  * or not.
@@ -147,9 +161,7 @@ static err_t conn_run(struct conn *c)
 	if (c->peer_done && !owes(c))
 		return conn_close(c);
 	tcp_output(c->pcb);
-	/* Of a connection that is idle nobody need remind us: see on_poll(). */
-	if (!c->pcb->poll && (owes(c) || c->send == chargen_send))
-		tcp_poll(c->pcb, on_poll, POLL_INTERVAL);
+	remind(c);
 	return ERR_OK;
 }
 

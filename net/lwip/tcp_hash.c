@@ -56,8 +56,8 @@ static inline void sipround(u64 v[4])
 }
 
 /*
- * SipHash with c rounds a word and d at the end. c and d are constants where it is called, so it
- * unrolls.
+ * SipHash with c rounds a word and d at the end, which are constants where it is called: unrolled,
+ * its words and its state are registers.
  */
 static inline __attribute__((always_inline)) u64 siphash_words(const u64 *words, u32 n,
 							       const u64 key[2], u32 c, u32 d)
@@ -65,13 +65,16 @@ static inline __attribute__((always_inline)) u64 siphash_words(const u64 *words,
 	u64 v[4] = { key[0] ^ 0x736f6d6570736575ull, key[1] ^ 0x646f72616e646f6dull,
 		     key[0] ^ 0x6c7967656e657261ull, key[1] ^ 0x7465646279746573ull };
 
+#pragma GCC unroll 5
 	for (u32 i = 0; i < n; i++) {
 		v[3] ^= words[i];
+#pragma GCC unroll 2
 		for (u32 r = 0; r < c; r++)
 			sipround(v);
 		v[0] ^= words[i];
 	}
 	v[2] ^= 0xff;
+#pragma GCC unroll 4
 	for (u32 r = 0; r < d; r++)
 		sipround(v);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];

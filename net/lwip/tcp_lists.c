@@ -40,10 +40,9 @@ static struct line bound = { &tcp_bound_pcbs, &tcp_bound_pcbs, NULL, false };
 /*
  * Connections that came in a burst would all send their keepalive probe in one tick, more than the
  * device takes, and those it did not take again in the next. So a probe may come later than asked
- * for where as many as this are due already, or a 64th of all.
+ * for where as many as this are due already, fewer than wait for the device in net/sch_fifo.c.
  */
-#define CROWD 1024u
-#define CROWDED_TICKS 64u
+#define CROWD 768u
 
 static struct tcp_pcb *wheel[WHEEL_TICKS];
 static u32 nr_due[WHEEL_TICKS];
@@ -138,13 +137,19 @@ static u32 keepalive_ticks(const struct tcp_pcb *pcb)
 	u32 probe = pcb->keep_idle + pcb->keep_cnt_sent * pcb->keep_intvl;
 	u32 ticks = ticks_until(pcb->tmr, min(probe, give_up) / TCP_SLOW_INTERVAL);
 	u32 late = (probe < give_up ? give_up - probe : pcb->keep_intvl) / 2 / TCP_SLOW_INTERVAL;
-	u32 most = max(CROWD, nr_asleep / CROWDED_TICKS);
+	u32 best = ticks, least = ~0u;
 
 	for (u32 n = ticks; n > 1 && n < WHEEL_TICKS && n <= ticks + late; n++) {
-		if (nr_due[(tcp_ticks + n) % WHEEL_TICKS] < most)
+		u32 due = nr_due[(tcp_ticks + n) % WHEEL_TICKS];
+
+		if (due < CROWD)
 			return n;
+		if (due < least) {
+			least = due;
+			best = n;
+		}
 	}
-	return ticks;
+	return best;
 }
 
 /*

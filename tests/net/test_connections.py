@@ -10,7 +10,7 @@ from lib.insn_count import Counter
 from lib.lan import Lan
 from lib.wait import wait_until
 
-ROUNDS, ECHOES, CHURNS = 7, 400, 100
+ROUNDS, ECHOES, CHURNS = 11, 400, 100
 
 
 def cost(folder, count, mem):
