@@ -83,18 +83,12 @@ static bool gro_view(const struct pkt_buf *pkt, struct gro_view *v)
 }
 
 /* RFC 9293, 3.1; RFC 8200, 8.1: the pseudo header is the addresses, the protocol and the length. */
-static bool checksums_hold(const struct gro_view *v)
+static bool tcp_checksum_holds(const struct gro_view *v)
 {
 	u32 len = (v->th->doff >> 4) * 4u + v->payload;
 	u32 sum = (u32)cpu_to_be16((u16)len) + cpu_to_be16(IPPROTO_TCP);
 
-	if (v->iph) {
-		if (csum_fold(csum_partial(v->iph, sizeof(*v->iph), 0)))
-			return false;
-		sum = csum_partial(&v->iph->saddr, 8, sum);
-	} else {
-		sum = csum_partial(v->ip6h->saddr, 32, sum);
-	}
+	sum = v->iph ? csum_partial(&v->iph->saddr, 8, sum) : csum_partial(v->ip6h->saddr, 32, sum);
 	return !csum_fold(csum_partial(v->th, len, sum));
 }
 
@@ -256,10 +250,12 @@ static bool mergeable(struct pkt_buf *pkt, const struct gro_view *v)
 	if (v->payload == 0 || v->padded || !(v->th->flags & TCP_FLAG_ACK) ||
 	    v->th->flags & (TCP_FLAG_SYN | TCP_FLAG_RST | TCP_FLAG_URG | TCP_FLAG_CWR))
 		return false;
+	/* The stack counts a wrong one; here it only must not overtake. */
+	if (v->iph && csum_fold(csum_partial(v->iph, sizeof(*v->iph), 0)))
+		return false;
 	if (pkt->ip_summed == CHECKSUM_UNNECESSARY)
 		return true;
-	/* The stack counts a wrong one; here it only must not overtake. */
-	if (!checksums_hold(v))
+	if (!tcp_checksum_holds(v))
 		return false;
 	pkt->ip_summed = CHECKSUM_UNNECESSARY;
 	return true;

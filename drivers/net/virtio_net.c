@@ -23,9 +23,6 @@
 #include "kernel/mm.h"
 #include "net/trace.h"
 
-/* 65,535 bytes of IP packet, and Ethernet with a VLAN tag. */
-#define VIRTNET_MAX_FRAME (65535u + ETH_HLEN + 4)
-
 #define RECLAIM_NS (100 * NSEC_PER_MSEC)
 #define RECLAIM_MAX_NS (6400 * NSEC_PER_MSEC) /* for a device that completes nothing */
 
@@ -377,10 +374,8 @@ static noinline void receive_buf(struct receive_queue *rq, struct pkt_buf *pkt, 
 {
 	const struct virtio_net_hdr *hdr = (const void *)(pkt->data - rq->hdr_len);
 
-	if (unlikely(len < rq->hdr_len + (u32)ETH_HLEN)) {
-		rq->bad_len++;
-		goto drop;
-	}
+	if (unlikely(len < rq->hdr_len))
+		goto bad_len;
 	pkt->len = len - rq->hdr_len;
 	/* Without MRG_RXBUF a buffer is a frame, and vhost used not to set num_buffers. */
 	if (rq->mergeable) {
@@ -388,17 +383,19 @@ static noinline void receive_buf(struct receive_queue *rq, struct pkt_buf *pkt, 
 		u16 num_buffers = le16_to_cpu(READ_ONCE(v1->num_buffers));
 
 		if (unlikely(num_buffers != 1) &&
-		    (!num_buffers || !receive_mergeable(rq, pkt, len, num_buffers))) {
-			rq->bad_len++;
-			goto drop;
-		}
+		    (!num_buffers || !receive_mergeable(rq, pkt, len, num_buffers)))
+			goto bad_len;
 	}
+	if (unlikely(pkt->len < ETH_HLEN))
+		goto bad_len;
 	if (unlikely(READ_ONCE(*(const le16 *)hdr) != 0) && !receive_offloads(rq, pkt, hdr)) {
 		rq->bad_hdr++;
 		goto drop;
 	}
 	napi_gro_receive(&rq->napi, pkt);
 	return;
+bad_len:
+	rq->bad_len++;
 drop:
 	pkt_free(pkt);
 }

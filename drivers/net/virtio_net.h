@@ -67,6 +67,9 @@ struct virtio_net_hdr_v1 {
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == 12, "VIRTIO 1.2, 5.1.6");
 _Static_assert(sizeof(struct virtio_net_hdr_v1) <= PKT_HEADROOM, "the header fits before a frame");
 
+/* 65,535 bytes of IP packet, and Ethernet with a VLAN tag. */
+#define VIRTNET_MAX_FRAME (65535u + ETH_HLEN + 4)
+
 #define VIRTNET_MAX_QP 1 /* queue pairs; more need MQ and the control queue */
 
 struct send_queue;

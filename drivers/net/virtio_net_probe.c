@@ -27,6 +27,7 @@
 #define MIN_FRAME_SIZE (ETH_HLEN + VLAN_HLEN + ETH_DATA_LEN)
 
 #define POOL_MIN 16u
+#define POOL_SHARE 8 /* of memory, at least */
 #define POOL_MAX 8192u
 
 #define RESET_TRIES 8u                     /* then the device is given up */
@@ -118,6 +119,23 @@ static bool virtnet_mtu_ok(const struct virtnet_info *vi, u16 mtu)
 	return mtu >= ETH_MIN_MTU && mtu <= most;
 }
 
+/*
+ * The stack may hold on to seven eighths of the pool (net/lwip/netif.c): in the rest a frame of
+ * 64 KiB must find room, or the device keeps it, and all that comes behind it, for ever. Before the
+ * pool is made, the least that it can become.
+ */
+static bool virtnet_large_fits(const struct virtnet_info *vi)
+{
+	size_t nr = nr_free_pages() * PAGE_SIZE / pkt_pool_block_size(MIN_FRAME_SIZE) / POOL_SHARE;
+	u32 frame_size = MIN_FRAME_SIZE;
+
+	if (vi->pool.mem) {
+		nr = vi->pool.size;
+		frame_size = vi->pool.frame_size;
+	}
+	return nr / 8 * frame_size >= VIRTNET_MAX_FRAME;
+}
+
 /* What we accept of what is offered. An MTU that no buffer of ours can hold is refused with its
  * bit. */
 static u64 virtnet_supported(struct virtnet_info *vi)
@@ -134,7 +152,7 @@ static u64 virtnet_supported(struct virtnet_info *vi)
 	 * 64 KiB (5.1.6.3.1).
 	 */
 	if (!(offered & supported & BIT(VIRTIO_NET_F_GUEST_CSUM)) ||
-	    !(offered & supported & BIT(VIRTIO_NET_F_MRG_RXBUF)))
+	    !(offered & supported & BIT(VIRTIO_NET_F_MRG_RXBUF)) || !virtnet_large_fits(vi))
 		supported &= ~GUEST_TSO;
 	if (!(offered & supported & BIT(VIRTIO_NET_F_CSUM)))
 		supported &= ~HOST_TSO;
@@ -414,7 +432,7 @@ static int virtnet_init_pool(struct virtnet_info *vi)
 		room = nr_free_pages();
 	}
 	size_t least = min(room / 4, (size_t)2 * vi->rq[0].vq->num);
-	size_t nr = min(room / 8, (size_t)POOL_MAX);
+	size_t nr = min(room / POOL_SHARE, (size_t)POOL_MAX);
 	int err;
 
 	nr = max(nr, least);

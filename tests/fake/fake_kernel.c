@@ -734,7 +734,7 @@ __fake void stats_dump(struct stats_sink *s)
 }
 
 static const char *stat_wanted;
-static char stat_text[80];
+static char stat_text[192];
 static bool stat_found;
 
 static void stat_emit(struct stats_sink *s, const char *name, const char *value)

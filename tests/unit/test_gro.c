@@ -417,6 +417,63 @@ static void test_verified_once(void **state)
 	assert_true(out[3].verified);
 }
 
+/* The device's word is about TCP's checksum: a wrong IP header is not merged, which would mend it.
+ */
+static void test_ip_header_is_checked(void **state)
+{
+	struct segment s = plain;
+
+	(void)state;
+	for (u32 i = 0; i < 4; i++) {
+		struct pkt_buf *pkt = pkt_alloc_rx(&pool);
+
+		pkt->dev = &dev;
+		pkt->len = build(pkt->data, &s);
+		pkt->ip_summed = CHECKSUM_UNNECESSARY;
+		if (i % 2)
+			pkt->data[24] ^= 0x55; /* the IP header's checksum */
+		napi_gro_receive(&napi, pkt);
+		s = next_of(&s);
+	}
+	napi_gro_flush(&napi);
+	assert_int_equal(nr_out, 4);
+	for (u32 i = 0; i < 4; i++)
+		assert_int_equal(!csum_fold(csum_partial(out[i].frame + 14, 20, 0)), i % 2 == 0);
+}
+
+/* What the device merged passes as it is, behind what is held of any flow; and is never held. */
+static void test_merged_by_the_device(void **state)
+{
+	struct segment s = plain, other = plain;
+	struct pkt_buf *pkt, *piece;
+
+	(void)state;
+	other.flow = 1;
+	give(&other);
+	give(&s);
+	s = next_of(&s);
+	s.len = 1200;
+	pkt = pkt_alloc_rx(&pool);
+	pkt->dev = &dev;
+	pkt->len = build(pkt->data, &s);
+	pkt->ip_summed = CHECKSUM_UNNECESSARY;
+	pkt->gso_size = 100;
+	piece = pkt_alloc_rx(&pool);
+	memcpy(piece->data, pkt->data + 1000, pkt->len - 1000);
+	piece->len = pkt->data_len = pkt->len - 1000;
+	pkt->frag_list = piece;
+	napi_gro_receive(&napi, pkt);
+	s = next_of(&s);
+	s.len = 100;
+	give(&s);
+	napi_gro_flush(&napi);
+	assert_int_equal(nr_out, 4);
+	assert_int_equal(out[0].frame[37], 8); /* the port */
+	assert_int_equal(out[1].frame[37], 7);
+	assert_int_equal(out[2].len, 14 + 20 + 20 + 1200);
+	assert_int_equal(out[3].len, 14 + 20 + 20 + 100);
+}
+
 /* Frames of every length, cut from good ones: none is read past its end (ASan), none is merged. */
 static void test_cut_frames(void **state)
 {
@@ -582,10 +639,10 @@ int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	static const struct CMUnitTest tests[] = {
-		T(test_in_order),      T(test_last_of_a_burst), T(test_size_limit),
-		T(test_rules),         T(test_identification),  T(test_fragments_pass),
-		T(test_off),           T(test_cut_frames),      T(test_streams_stay_whole),
-		T(test_verified_once),
+		T(test_in_order),      T(test_last_of_a_burst),      T(test_size_limit),
+		T(test_rules),         T(test_identification),       T(test_fragments_pass),
+		T(test_off),           T(test_cut_frames),           T(test_streams_stay_whole),
+		T(test_verified_once), T(test_ip_header_is_checked), T(test_merged_by_the_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

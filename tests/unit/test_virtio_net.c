@@ -1,304 +1,19 @@
 /*
  * The NIC driver against the fake device, with net/ as it is and a stack of a few lines on top:
- * bring-up in its variants, both directions, empty pools and full rings, lies, resets. Each test
- * ends with the leak check: every packet is back in its pool or in the receive ring, and no timer
- * runs.
+ * bring-up in its variants, both directions, empty pools and full rings, lies, resets. What it
+ * leaves to the device is in test_virtio_net_offload.c.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "tests/unit/test.h"
 
 #include "drivers/bus.h"
-#include "drivers/net/virtio_net.h"
 #include "kernel/lib/errno.h"
 #include "kernel/softirq.h"
 #include "net/journey.h"
 #include "tests/fake/fake_kernel.h"
-#include "tests/fake/fake_virtio.h"
-
-#define F(feature) (1ull << (feature))
-#define MODERN (F(VIRTIO_F_VERSION_1) | F(VIRTIO_NET_F_MAC) | F(VIRTIO_NET_F_STATUS))
-#define LEGACY (F(VIRTIO_NET_F_MAC) | F(VIRTIO_NET_F_STATUS))
-#define RX 0
-#define TX 1
-
-static const u8 our_mac[ETH_ALEN] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
-
-static struct fake_virtio devs[192]; /* a device stays registered for good: each test has its own */
-static struct fake_virtio *dev;
-static struct virtnet_info *vi;
-static unsigned int nr_devs;
-
-/* ---- the stack above ---- */
-
-enum stack_mode { FREE, HOLD, ECHO, LATE };
-static enum stack_mode mode;
-static struct pkt_buf *held[4096];
-static unsigned int nr_held, received, tx_done, carrier_changes;
-static u8 last_frame[16384];
-static u32 last_len;
-
-static void sent_block(struct pkt_buf *pkt)
-{
-	tx_done++;
-	if (pkt->destructor_arg)
-		pkt_free(pkt->destructor_arg);
-	pkt_release_tx(pkt);
-}
-
-/* A frame of our own: `data` must stay until it is done. `block`: freed with it. */
-static int xmit(const void *data, u32 len, unsigned int pieces, u8 headroom, struct pkt_buf *block)
-{
-	struct pkt_buf *pkt = pkt_alloc_tx();
-
-	assert_non_null(pkt);
-	pkt->dev = &vi->dev;
-	pkt->len = len;
-	pkt->headroom = headroom;
-	pkt->destructor = sent_block;
-	pkt->destructor_arg = block;
-	for (; pieces; pieces--) {
-		u32 n = len / pieces;
-
-		pkt->frags[pkt->nr_frags++] = (struct pkt_frag){ data, n };
-		data = (const u8 *)data + n;
-		len -= n;
-	}
-	return dev_queue_xmit(pkt);
-}
-
-static bool dev_put(struct virtio_net_hdr hdr, const void *frame, u32 len);
-
-static void stack_receive(struct pkt_buf *pkt)
-{
-	received++;
-	memcpy(last_frame, pkt->data, pkt->len);
-	last_len = pkt->len;
-	switch (mode) {
-	case FREE:
-		pkt_free(pkt);
-		break;
-	case HOLD:
-		held[nr_held++] = pkt;
-		break;
-	case ECHO:
-		xmit(pkt->data, pkt->len, 1, PKT_HEADROOM, pkt);
-		break;
-	case LATE:
-		if (received < 5)
-			assert_true(dev_put((struct virtio_net_hdr){ 0 }, pkt->data, pkt->len));
-		pkt_free(pkt);
-		break;
-	}
-}
-
-static void stack_added(struct net_device *nd)
-{
-	(void)nd;
-}
-
-static unsigned int notified_peers;
-
-static void stack_notify_peers(struct net_device *nd)
-{
-	(void)nd;
-	notified_peers++;
-}
-
-static void stack_carrier(struct net_device *nd)
-{
-	(void)nd;
-	carrier_changes++;
-}
-
-static const struct net_stack_ops stack = { stack_added, stack_receive, stack_carrier,
-					    stack_notify_peers };
-
-/* ---- the device below ---- */
-
-extern const struct virtio_driver *const __start_virtio_drivers[];
-
-int virtio_bus_probe(struct virtio_device *vdev)
-{
-	virtio_add_status(vdev, VIRTIO_CONFIG_S_DRIVER);
-	return __start_virtio_drivers[0]->probe(vdev);
-}
-
-static void prepare(u64 features)
-{
-	struct virtio_net_config *config;
-
-	dev = &devs[nr_devs];
-	fake_virtio_init(dev, VIRTIO_ID_NET, features);
-	config = (struct virtio_net_config *)dev->config;
-	memcpy(config->mac, our_mac, ETH_ALEN);
-	config->status = VIRTIO_NET_S_LINK_UP;
-	config->mtu = 1500;
-	vi = NULL;
-}
-
-static int probe(void)
-{
-	int err = register_virtio_device(&dev->vdev);
-
-	if (!err) {
-		nr_devs++;
-		vi = dev->vdev.priv;
-	}
-	return err;
-}
-
-static void boot(u64 features)
-{
-	prepare(features);
-	assert_int_equal(probe(), 0);
-}
-
-static u16 hdr_len(void)
-{
-	return dev->accepted & F(VIRTIO_F_VERSION_1) ? 12 : 10;
-}
-
-/* Puts a frame into the next receive buffer, header as given. False: none posted. */
-static bool dev_put(struct virtio_net_hdr hdr, const void *frame, u32 len)
-{
-	struct fake_vring *ring = &dev->vq[RX].ring;
-	u8 bytes[16384] = { 0 };
-	struct fake_buf buf;
-
-	if (!fake_vring_pop(ring, &buf))
-		return false;
-	memcpy(bytes, &hdr, sizeof(hdr));
-	if (hdr_len() == 12)
-		bytes[10] = 1; /* num_buffers */
-	memcpy(bytes + hdr_len(), frame, len);
-	assert_int_equal(fake_buf_write(&buf, bytes, hdr_len() + len), hdr_len() + len);
-	fake_vring_push(ring, buf.head, hdr_len() + len);
-	return true;
-}
-
-static bool dev_send(const void *frame, u32 len)
-{
-	bool ok = dev_put((struct virtio_net_hdr){ 0 }, frame, len);
-
-	fake_virtio_interrupt(dev, RX);
-	do_softirq();
-	return ok;
-}
-
-/* Takes a frame out of the transmit ring and says how many descriptors it had. 0: none. Not yet
- * used. */
-static u32 dev_take(struct fake_buf *buf, u8 *frame)
-{
-	static const u8 zeroes[12];
-	u8 bytes[70000];
-	u32 n;
-
-	if (!fake_vring_pop(&dev->vq[TX].ring, buf))
-		return 0;
-	assert_int_equal(buf->nr_in, 0);
-	n = fake_buf_read(buf, bytes, sizeof(bytes));
-	assert_int_equal(n, buf->out_len);
-	assert_true(n > hdr_len());
-	assert_memory_equal(bytes, zeroes, hdr_len());
-	memcpy(frame, bytes + hdr_len(), n - hdr_len());
-	return n - hdr_len();
-}
-
-static void dev_done(const struct fake_buf *buf)
-{
-	fake_vring_push(&dev->vq[TX].ring, buf->head, 0);
-}
-
-/* Takes and completes all that is there. */
-static unsigned int dev_drain(void)
-{
-	static u8 frame[70000];
-	struct fake_buf buf;
-	unsigned int n = 0;
-
-	while (dev_take(&buf, frame)) {
-		dev_done(&buf);
-		n++;
-	}
-	if (n)
-		fake_virtio_interrupt(dev, TX);
-	do_softirq();
-	return n;
-}
-
-static u64 stat(const char *name)
-{
-	char full[64];
-
-	snprintf(full, sizeof(full), "%s%s", vi->dev.stats_prefix, name);
-	return fake_stat(full);
-}
-
-static const char *stat_text(const char *name)
-{
-	char full[64];
-
-	snprintf(full, sizeof(full), "%s%s", vi->dev.stats_prefix, name);
-	return fake_stat_text(full);
-}
-
-static void release_held(void)
-{
-	local_bh_disable();
-	while (nr_held)
-		pkt_free(held[--nr_held]);
-	local_bh_enable();
-}
-
-/* ---- before and after ---- */
-
-static int setup(void **state)
-{
-	(void)state;
-	fake_kernel_reset();
-	fake_cmdline("virtio_net.napi_weight", "64");
-	mode = FREE;
-	nr_held = received = tx_done = carrier_changes = 0;
-	last_len = 0;
-	return 0;
-}
-
-static void check_no_leak(void)
-{
-	struct receive_queue *rq = &vi->rq[0];
-
-	release_held();
-	if (!vi->dead) {
-		dev_drain();
-		/* Something received, so that a short ring is filled up again. */
-		fake_time_advance(20 * NSEC_PER_SEC);
-		dev_drain();
-		fake_time_advance(20 * NSEC_PER_SEC);
-		assert_int_equal(vi->sq[0].vq->num_free, vi->sq[0].vq->num);
-		assert_int_equal(vi->pool.used, rq->posted);
-		assert_int_equal(rq->posted, (rq->vq->num - rq->vq->num_free) / rq->buf_descs);
-		assert_true(rq->starved || rq->vq->num_free <= rq->refill_batch);
-		assert_true(fake_vring_armed(&dev->vq[RX].ring));
-	}
-	assert_int_equal(stat("rx_pool"), 0);
-	assert_int_equal(stat("qdisc"), 0);
-	assert_int_equal(fake_stat("pkt_tx"), 0);
-	assert_int_equal(fake_timers_queued(), 0);
-	assert_int_equal(fake_warnings(), 0);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	if (vi)
-		check_no_leak();
-	return 0;
-}
+#include "tests/unit/virtio_net_fixture.h"
 
 /* ---- bring-up ---- */
 
@@ -1414,8 +1129,6 @@ static void test_interrupt_before_driver_ok(void **state)
 	assert_int_equal(received, 1);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -1466,7 +1179,6 @@ int main(void)
 		TEST(test_interrupt_before_driver_ok),
 	};
 
-	net_dev_init();
-	netdev_set_stack(&stack);
+	start();
 	return cmocka_run_group_tests_name("virtio_net", tests, NULL, NULL);
 }
