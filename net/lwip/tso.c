@@ -71,10 +71,10 @@ int lwip_hook_tcp_offload(const struct tcp_pcb *pcb, struct tcp_seg *seg, struct
  * to. */
 static u16 pseudo_sum(const u8 *addrs, u32 addrs_len, u32 len)
 {
-	u32 sum = csum_partial(addrs, addrs_len, 0);
+	u32 rest = (u32)cpu_to_be16((u16)len) + (u32)cpu_to_be16(IP_PROTO_TCP);
 
-	sum += (u32)cpu_to_be16((u16)len) + (u32)cpu_to_be16(IP_PROTO_TCP);
-	return (u16)~csum_fold(sum);
+	/* As its start: added behind, a carry could be lost. */
+	return (u16)~csum_fold(csum_partial(addrs, addrs_len, rest));
 }
 
 void lwip_tx_offload(struct pkt_buf *pkt, u8 *frame, u32 len, u16 gso_size)

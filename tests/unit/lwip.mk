@@ -1,5 +1,5 @@
 # lwIP, compiled for the host with the guest's lwipopts.h, and what we put around it.
-UNIT_TESTS += test_lwip_filter test_lwip test_lwip_apps test_http test_journey test_capture
+UNIT_TESTS += test_lwip_filter test_lwip test_lwip_tso test_lwip_apps test_http test_journey test_capture
 
 # cmocka's malloc (UNIT_TESTING) pads what it gives out; ASan's ends where it should.
 LWIP_HOST_CFLAGS := -UUNIT_TESTING -I$(LWIP)/src/include -Inet/lwip -Wno-address
@@ -15,6 +15,10 @@ test_lwip_SRCS = $(addprefix tests/unit/,test_lwip.c test_lwip_glue.c test_lwip_
 	test_lwip_ipconfig.c test_lwip_conns.c test_lwip_sleep.c) $(LWIP_HOST_SRCS)
 test_lwip_CFLAGS := $(LWIP_HOST_CFLAGS)
 test_lwip_LWIP := yes
+
+test_lwip_tso_SRCS = $(addprefix tests/unit/,test_lwip_tso.c test_lwip_tso_loss.c test_lwip_tso_rx.c tso_peer.c) $(LWIP_HOST_SRCS)
+test_lwip_tso_CFLAGS := $(LWIP_HOST_CFLAGS)
+test_lwip_tso_LWIP := yes
 
 test_lwip_apps_SRCS = tests/unit/test_lwip_apps.c apps/app.c apps/pbuf_queue.c apps/http_parse.c apps/http_server.c \
 	apps/echo/echo.c apps/http/http.c apps/diag/diag.c apps/files.c $(LWIP_HOST_SRCS)

@@ -52,6 +52,11 @@ static netdev_tx_t drv_xmit(struct pkt_buf *pkt, struct net_device *dev)
 	f->first = pkt->frags[0].addr;
 	f->headroom = pkt->headroom;
 	f->nr_frags = pkt->nr_frags;
+	f->ip_summed = pkt->ip_summed;
+	f->gso_hlen = pkt->gso_hlen;
+	f->gso_size = pkt->gso_size;
+	f->csum_start = pkt->csum_start;
+	f->csum_offset = pkt->csum_offset;
 	/* As the driver does: its header goes in front, if it may. */
 	memset((u8 *)(uintptr_t)pkt->frags[0].addr - pkt->headroom, 0xee, pkt->headroom);
 	for (u32 i = 0; i < pkt->nr_frags; i++) {
@@ -122,6 +127,22 @@ const void *fx_rx(const void *frame, u32 len)
 
 	netif_receive_pkt(pkt);
 	return data;
+}
+
+void fx_rx_large(const void *frame, u32 len, u32 piece, u8 ip_summed)
+{
+	u32 n = piece ? min(piece, len) : len;
+	struct pkt_buf *pkt = rx_packet(frame, n), *last = pkt;
+
+	pkt->ip_summed = ip_summed;
+	for (u32 at = n; at < len; at += n) {
+		n = min(piece, len - at);
+		last->frag_list = rx_packet((const u8 *)frame + at, n);
+		last = last->frag_list;
+		pkt->len += n;
+		pkt->data_len += n;
+	}
+	netif_receive_pkt(pkt);
 }
 
 void fx_gro_rx(const void *frame, u32 len)

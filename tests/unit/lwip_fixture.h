@@ -30,6 +30,9 @@ struct fx_frame {
 	const void *first;   /* where its first piece lay */
 	u8 headroom;
 	u16 nr_frags;
+	/* What is left to the device, as in struct pkt_buf. */
+	u8 ip_summed, gso_hlen;
+	u16 gso_size, csum_start, csum_offset;
 };
 extern struct fx_frame fx_tx[4096];
 extern u32 fx_nr_tx;
@@ -42,6 +45,11 @@ extern u32 fx_rx_out;
 extern struct pkt_pool fx_pool; /* what the glue takes for their pool: a test may make it run low */
 /* Delivers a frame of exactly these bytes. Returns where its data lay (valid while it is out). */
 const void *fx_rx(const void *frame, u32 len);
+/*
+ * The same with a checksum of which something is known (CHECKSUM_*), and in pieces of so many
+ * bytes (0: in one).
+ */
+void fx_rx_large(const void *frame, u32 len, u32 piece, u8 ip_summed);
 /* The same by way of GRO; fx_gro_flush() is the end of the poll. */
 void fx_gro_rx(const void *frame, u32 len);
 void fx_gro_flush(void);
