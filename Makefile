@@ -22,7 +22,8 @@ IMAGES := $(B)/barewire.elf $(B)/barewire.efi
 TEST_IMAGES := $(B)/barewire-test.elf $(B)/barewire-test.efi
 
 .PHONY: all images test-images run run-guest journey journey-guest shell doctor doctor-guest test check bench gdb \
-	image fuzz lint format format-check clean deps help headers-check layers-check unit tsan
+	image fuzz lint format format-check clean deps help headers-check layers-check unit tsan \
+	bench-tools bench-record
 .DELETE_ON_ERROR:
 # No rule of make's own: one of them would take a .d file for a program to link.
 MAKEFLAGS += --no-builtin-rules
@@ -151,7 +152,7 @@ $(LWIP_FROM): FORCE
 	@mkdir -p $(@D)
 	@echo '$(LWIP_DIR)' | cmp -s - $@ || echo '$(LWIP_DIR)' > $@
 
-$(LWIP)/.stamp: scripts/fetch-lwip $(wildcard net/lwip/patches/*.patch) $(LWIP_FROM) \
+$(LWIP)/.stamp: scripts/fetch-lwip scripts/apt-private $(wildcard net/lwip/patches/*.patch) $(LWIP_FROM) \
 		$(if $(LWIP_DIR),$(shell find '$(LWIP_DIR)/src' -name '*.[ch]' 2>/dev/null | grep -v ' '))
 	$(Q)LWIP_DIR='$(LWIP_DIR)' scripts/fetch-lwip $(LWIP)
 
@@ -223,9 +224,53 @@ format-check:
 	@clang-format --dry-run -Werror $(SOURCES)
 
 lint: $(LWIP)/.stamp
-	@shellcheck $$(scripts/list-sources 'scripts/*' '.ci/*' | xargs grep -lE '^#!.*\b(ba)?sh$$')
+	@shellcheck -x $$(scripts/list-sources 'scripts/*' '.ci/*' | xargs grep -lE '^#!.*\b(ba)?sh$$')
 	@$(MAKE) B=build/clang CC=clang LWIP=$(LWIP) build/clang/barewire.elf
 	@echo "lint: shellcheck and clang have nothing to say"
+
+# ------------------------------------------------- counting and the benchmark
+
+BENCH := $(B)/bench
+BENCH_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror
+LOAD_SRCS := $(sort $(wildcard tests/bench/load/*.c))
+
+$(BENCH)/load: $(LOAD_SRCS) tests/bench/load/load.h
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(BENCH_CFLAGS) -o $@ $(LOAD_SRCS)
+
+# The header is QEMU's own, of the QEMU that is installed.
+$(BENCH)/qemu-plugin.h: scripts/fetch-bench scripts/apt-private
+	@mkdir -p $(@D)
+	$(Q)scripts/fetch-bench header $@
+$(BENCH)/%.so: tests/bench/plugin/%.c tests/bench/plugin/decode.h $(BENCH)/qemu-plugin.h
+	$(call say,BENCH,$@)
+	$(Q)$(HOSTCC) $(BENCH_CFLAGS) -shared -fPIC -I$(BENCH) -o $@ $<
+
+$(BENCH)/floor.elf: tests/bench/floor.asm
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(NASM) -f elf64 -o $(@:.elf=.o) $<
+	$(Q)$(LD) -nostdlib -static -Ttext 0x200000 -z noexecstack -e start -o $@ $(@:.elf=.o)
+
+# The Linux guest: Debian's kernel, fetched, and a server of ours.
+$(BENCH)/linux/initramfs.gz: tests/bench/linux/image.py tests/bench/linux/server.c scripts/fetch-bench scripts/apt-private
+	@mkdir -p $(@D)
+	$(Q)scripts/fetch-bench linux $(@D)/debs
+	$(call say,BENCH,$@)
+	$(Q)musl-gcc $(BENCH_CFLAGS) -static -s -o $(@D)/server tests/bench/linux/server.c
+	$(Q)$(PYTHON) tests/bench/linux/image.py $(@D)/debs $(@D)/server $(@D)
+
+bench-tools: $(BENCH)/load $(BENCH)/floor.elf $(BENCH)/insncount.so $(BENCH)/insnprof.so
+
+bench: deps
+	@$(MAKE) images bench-tools $(if $(filter-out 0,$(QUICK)),,$(BENCH)/linux/initramfs.gz)
+	@$(PYTHON) tests/bench/bench.py
+
+# Writes what tests/bench/test_regression.py compares with.
+bench-record: deps
+	@$(MAKE) images bench-tools
+	@$(PYTHON) tests/bench/regression.py
 
 # ---------------------------------------------------------------- the rest
 
@@ -259,6 +304,7 @@ shell:
 
 test: deps
 	@$(MAKE) images test-images unit
+	@$(MAKE) bench-tools || echo "make test: without the plugin, the tests that count instructions will be skipped" >&2
 	@scripts/run-tests
 unit: $(UNIT_PROGRAMS)
 
@@ -266,7 +312,7 @@ gdb: deps
 	@$(MAKE) images
 	@scripts/run-gdb
 
-bench fuzz image:
+fuzz image:
 	@echo "make $@: not there yet; it comes with a later issue" >&2; exit 2
 
 clean:

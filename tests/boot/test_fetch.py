@@ -42,7 +42,8 @@ def fetch(tmp_path, dest, mirror):
     checkout = tmp_path / "checkout"
     if not checkout.exists():
         (checkout / "scripts").mkdir(parents=True)
-        shutil.copy2(ROOT / "scripts" / "fetch-lwip", checkout / "scripts")
+        for name in ("fetch-lwip", "apt-private"):
+            shutil.copy2(ROOT / "scripts" / name, checkout / "scripts")
         shutil.copytree(ROOT / "net" / "lwip" / "patches", checkout / "net" / "lwip" / "patches")
     env = {k: v for k, v in os.environ.items() if k != "LWIP_DIR"}
     return proc.run(["scripts/fetch-lwip", dest], 120, cwd=checkout,
