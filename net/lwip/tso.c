@@ -4,9 +4,9 @@
  * lwIP builds a segment as large as the windows make sensible, one header for up to 64 KiB; the
  * frame goes down with the size of its pieces (struct pbuf.gso_size, then pkt_buf.gso_size), and
  * the device sends what lwIP would have sent in forty segments. Everything else of TCP is as
- * before: the congestion window counts bytes, the first segment after a loss is split to fit it
- * (patches/0020), and while a connection recovers its new segments are no larger than the MSS, so
- * that a second loss costs no more than it would have.
+ * before: the congestion window counts bytes, what is lost is sent again in segments that fit it, a
+ * fast retransmission being of one MSS (patches/0020), and while a connection recovers its new
+ * segments are no larger than the MSS, so that a second loss costs no more than it would have.
  */
 #include "kernel/lib/byteorder.h"
 #include "net/checksum.h"
@@ -22,8 +22,11 @@
 #include "lwip/prot/ip6.h"
 #include "lwip/prot/tcp.h"
 
-/* A packet's length counts its headers and has 16 bits: TCP's with all options is 60 bytes. */
-#define GSO_MAX_PAYLOAD (65535u - (u32)IP6_HLEN - 60u)
+/*
+ * A pbuf's length counts what is in front of the payload, too, and has 16 bits: TCP's header with
+ * all options is 60 bytes.
+ */
+#define GSO_MAX_PAYLOAD (65535u - ETH_HLEN - (u32)IP6_HLEN - 60u)
 /* What is in flight is at least so many segments: one may be lost, and another tells. */
 #define WINDOW_SEGMENTS 3u
 
